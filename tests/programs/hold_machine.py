@@ -39,9 +39,10 @@ def hold() -> None:
     try:
         for hierarchy in find_hierarchies():
             (hierarchy / folder.name).mkdir()
+        script = folder / "begin"
+        script.write_text("\n".join(["set -e", *_set_up(folder), "echo ready", f"exec {' '.join(_INIT)} >/dev/null"]))
         argv = ["unshare", "--mount", "--pid", "--net", "--uts", "--ipc", "--fork", "--kill-child", "--mount-proc"]
-        script = "\n".join(["set -e", *_set_up(folder), "echo ready", f"exec {' '.join(_INIT)} >/dev/null"])
-        with subprocess.Popen([*argv, "sh", "-c", script], stdout=subprocess.PIPE, text=True) as process:
+        with subprocess.Popen([*argv, "sh", str(script)], stdout=subprocess.PIPE, text=True) as process:
             assert process.stdout is not None
             if process.stdout.readline() == "ready\n":
                 print(Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()[0], folder)

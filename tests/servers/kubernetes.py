@@ -19,9 +19,9 @@ from typing import Any
 
 import pytest
 
-from tests.servers import certificates, image_archives, kubernetes_files
+from tests.servers import certificates, containerd, image_archives, kubernetes_files
 from tests.servers.cutting_proxy import CuttingProxy
-from tests.servers.kubernetes_files import API_ADDRESS, CONTAINERD_SOCKET, CONTROL_ADDRESS, Identity, Programs
+from tests.servers.kubernetes_files import API_ADDRESS, CONTROL_ADDRESS, Identity, Programs
 from tests.servers.machines import Machine, Program, machine
 
 ADMIN = "admin"
@@ -34,13 +34,14 @@ _EVERY_S = 0.05
 class Options:
     """What a test wants otherwise. `users`: the groups of further users; `flags`: more flags, by component.
 
-    `kubelet`: values of every kubelet's configuration.
+    `kubelet`: values of every kubelet's configuration; `images`: what nodes begin with, from containerd.image_store.
     """
 
     nodes: int = 1
     users: Mapping[str, Sequence[str]] = field(default_factory=dict)
     flags: Mapping[str, Sequence[str]] = field(default_factory=dict)
     kubelet: Mapping[str, Any] = field(default_factory=dict)
+    images: Path | None = None
 
 
 @dataclass
@@ -119,8 +120,7 @@ class Cluster:
     def import_image(self, archive: Path, nodes: Sequence[str] | None = None) -> None:
         """Import an archive of an image, as docker or as the OCI writes it, on each node."""
         for node in nodes or self.nodes:
-            ctr = [self.found.path("ctr"), f"--address={CONTAINERD_SOCKET}", "--namespace=k8s.io"]
-            self.machines[node].run(*ctr, "images", "import", str(archive), timeout_s=600)
+            containerd.import_image(self.machines[node], self.found, archive)
 
     def cut(self, node: str) -> None:
         """Cut a node off from all other machines: its programs and pods go on."""
@@ -260,15 +260,13 @@ def _start_node(cluster: Cluster, name: str, number: int) -> None:
     networks = cluster.folder / name / "networks"
     networks.mkdir()
     kubernetes_files.write_json(networks / "pods.conflist", kubernetes_files.network_config(number))
-    (keys / f"{name}.toml").write_text(kubernetes_files.containerd_config(cluster.found, networks))
-    containerd = _add(cluster, name, "containerd", ["containerd", f"--config={keys}/{name}.toml"])
-    containerd.start()
+    if cluster.options.images is not None:
+        containerd.begin_with(cluster.options.images, node)
+    containerd.start(node, cluster.found, keys / f"{name}.toml", networks)
     cluster.authority.sign_server(keys / name, [name, address])
     _write_inner_kubeconfig(keys / f"{name}.kubeconfig", cluster.authority, cluster.identities[f"system:node:{name}"])
     config = {**kubernetes_files.kubelet_config(keys, name, number, node.cgroup), **cluster.options.kubelet}
     kubernetes_files.write_json(keys / f"{name}.json", config)
     kubelet = _add(cluster, name, "kubelet", kubernetes_files.kubelet(keys, name, number))
-    socket = node.folder / CONTAINERD_SOCKET.lstrip("/")
-    cluster.wait_for(socket.exists, f"containerd of {name} listens")
     cluster.import_image(cluster.folder / "pod-program.tar", [name])
     kubelet.start()

@@ -137,6 +137,7 @@ def apiserver(keys: Path) -> list[str]:
         f"--kubelet-client-key={keys}/apiserver-client.key",
         f"--kubelet-certificate-authority={keys}/authority.crt",
         "--kubelet-preferred-address-types=InternalIP",
+        "--shutdown-watch-termination-grace-period=1s",  # by default, watches hold up its end for over a minute
         "--v=1",
     ]
 
@@ -206,38 +207,6 @@ def kubelet_config(keys: Path, name: str, number: int, cgroup: str) -> dict[str,
         "imageGCHighThresholdPercent": 100,
         "imageGCLowThresholdPercent": 99,
     }
-
-
-def containerd_config(programs: Programs, folder: Path) -> str:
-    """The configuration of containerd 1.6, with plugins of networks from `folder`.
-
-    A container's oom_score_adj is that of containerd at least: a lower one is not granted everywhere.
-    """
-    unused = [f"io.containerd.snapshotter.v1.{name}" for name in ("aufs", "btrfs", "devmapper", "zfs")]
-    return f"""\
-version = 2
-root = "/var/lib/containerd"
-state = "/run/containerd"
-disabled_plugins = {json.dumps(unused)}
-[grpc]
-  address = "{CONTAINERD_SOCKET}"
-[plugins."io.containerd.internal.v1.opt"]
-  path = "/var/lib/containerd/opt"
-[plugins."io.containerd.grpc.v1.cri"]
-  sandbox_image = "{POD_IMAGE}"
-  restrict_oom_score_adj = true
-  disable_apparmor = true
-  [plugins."io.containerd.grpc.v1.cri".containerd]
-    default_runtime_name = "runc"
-    [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
-      runtime_type = "io.containerd.runc.v2"
-      [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc.options]
-        BinaryName = "{programs.path("runc")}"
-        SystemdCgroup = false
-  [plugins."io.containerd.grpc.v1.cri".cni]
-    bin_dir = "{programs.plugins}"
-    conf_dir = "{folder}"
-"""
 
 
 def network_config(number: int) -> dict[str, Any]:
