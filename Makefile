@@ -99,7 +99,7 @@ wheel: $(READY)  ## the package, whole: dist/*.whl
 image: wheel     ## the service in an image, ptp-harness:VERSION, by buildah, podman or docker; BASE=image WITH="programs that come along"
 	BASE="$(BASE)" deploy/image/build "$$(ls -t dist/ptp_harness-*.whl | head -1)" $(WITH)
 
-kubernetes:      ## the programs of a Kubernetes cluster that tests start for themselves, in .venv/kubernetes (needs Go); five minutes, then seconds
+kubernetes:      ## the programs of a Kubernetes cluster that tests start for themselves, in .venv/kubernetes (needs Go); six minutes, then seconds
 	@tools/kubernetes-programs
 
 audit:           ## known vulnerabilities of the locked packages (needs pip-audit, and the network)

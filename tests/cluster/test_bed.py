@@ -15,11 +15,12 @@ import pytest
 from lightkube import Client, KubeConfig
 from lightkube.codecs import from_dict
 from lightkube.core.exceptions import ApiError
+from lightkube.models.core_v1 import Toleration
 from lightkube.models.meta_v1 import ObjectMeta
 from lightkube.resources.batch_v1 import Job
 from lightkube.resources.core_v1 import Event, Namespace, Node, Pod, ServiceAccount
 
-from tests.servers import kubernetes
+from tests.servers import kubernetes, kwok, postgresql, s3
 from tests.servers.kubernetes import Cluster, Options
 from tests.servers.kubernetes_files import API_ADDRESS, POD_IMAGE
 
@@ -158,6 +159,32 @@ def test_a_pod_reaches_a_server_on_loopback_of_this_machine(client: Client, clus
     server.server_close()
 
 
+def test_a_pod_reaches_the_object_store_and_the_database(
+    client: Client, cluster: Cluster, s3_server: s3.Server, own_server: postgresql.Server
+) -> None:
+    store = cluster.publish(int(s3_server.environ["AWS_ENDPOINT_URL"].rpartition(":")[2]))
+    client.create(make_job("store", "get", store.url, node="node-1"))
+    assert read_log(client, "store").startswith("200\n")
+    database = cluster.publish(own_server.folder / ".s.PGSQL.5432").url.partition("//")[2]
+    client.create(make_job("database", "connect", database, node="node-1"))
+    assert read_log(client, "database") == f"connected to {database}\n"
+    url = f"postgresql://{own_server.user}@{database}/postgres"
+    argv = [*cluster.machines["node-1"].enter_network, f"{own_server.programs}/psql", "-qAtX", url, "-c", "SELECT 1"]
+    assert subprocess.run(argv, check=True, capture_output=True, text=True, timeout=60).stdout == "1\n"
+
+
+def test_pods_by_the_hundred_on_nodes_without_machines(client: Client, cluster: Cluster) -> None:
+    kwok.add_nodes(cluster, 3)
+    job = make_job("many", "print", "never printed")
+    assert job.spec is not None
+    assert job.spec.template.spec is not None
+    job.spec.completions = job.spec.parallelism = 500
+    job.spec.template.spec.nodeSelector = kwok.LABELS
+    job.spec.template.spec.tolerations = [Toleration(key=kwok.ANNOTATION, operator="Exists")]
+    client.create(job)
+    wait_until(lambda: count_ends(client, "many") == (500, None), "the Job does not end", within_s=120)
+
+
 def test_a_restricted_namespace_takes_a_compliant_pod_alone(client: Client) -> None:
     make_namespace(client, "restricted", "restricted")
     client.create(make_job("good", "print", "good", security=RESTRICTED), namespace="restricted")
@@ -188,7 +215,7 @@ def test_the_api_server_is_killed_and_started_again(client: Client, cluster: Clu
     assert read_log(client, "before") == "before\n"
     cluster.program("apiserver").kill()
     with pytest.raises(OSError, match=r"closed|refused|reset|EOF"):
-        cluster.get("/readyz")
+        cluster.request("/readyz")
     cluster.program("apiserver").start()
     cluster.wait_for_api()
     assert read_log(client, "before") == "before\n"
@@ -241,7 +268,7 @@ def test_nothing_listens_outside_loopback(cluster: Cluster) -> None:
 OWNER = """
 import sys
 from pathlib import Path
-from tests.servers import kubernetes
+from tests.servers import kubernetes, kwok, postgresql, s3
 with kubernetes.serve(kubernetes.require_programs(), Path(sys.argv[1])) as cluster:
     for held in cluster.machines.values():
         print(held.folder, held.holder.pid)

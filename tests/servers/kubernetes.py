@@ -5,6 +5,7 @@ it at the end. Nothing of it listens on this machine but a relay on loopback, wh
 import json
 import os
 import secrets
+import socket
 import ssl
 import time
 import urllib.error
@@ -83,10 +84,11 @@ class Cluster:
         path = self.folder / f"{user}.kubeconfig"
         return kubernetes_files.write_kubeconfig(path, self.url, self.authority.certificate, self.identities[user])
 
-    def get(self, path: str, user: str = ADMIN) -> Any:
-        """Ask the API server; return the answer, parsed where it is JSON."""
-        headers = {"Authorization": f"Bearer {self.identities[user].token}"}
-        request = urllib.request.Request(f"{self.url}{path}", headers=headers)
+    def request(self, path: str, user: str = ADMIN, document: Mapping[str, Any] | None = None) -> Any:
+        """Ask the API server, or post a document; return the answer, parsed where it is JSON."""
+        headers = {"Authorization": f"Bearer {self.identities[user].token}", "Content-Type": "application/json"}
+        data = None if document is None else json.dumps(document).encode()
+        request = urllib.request.Request(f"{self.url}{path}", data=data, headers=headers)
         context = ssl.create_default_context(cafile=str(self.authority.certificate))
         with urllib.request.urlopen(request, timeout=30, context=context) as answer:
             text = answer.read().decode()
@@ -94,7 +96,7 @@ class Cluster:
 
     def is_ready(self, node: str) -> bool:
         """Whether a node is Ready."""
-        conditions = self.get(f"/api/v1/nodes/{node}")["status"].get("conditions", [])
+        conditions = self.request(f"/api/v1/nodes/{node}")["status"].get("conditions", [])
         return any(entry["type"] == "Ready" and entry["status"] == "True" for entry in conditions)
 
     def wait_for(self, condition: Callable[[], Any], what: str, within_s: float = _WITHIN_S) -> None:
@@ -108,14 +110,17 @@ class Cluster:
             time.sleep(_EVERY_S)
 
     def wait_for_api(self) -> None:
-        self.wait_for(lambda: self.get("/readyz") == "ok", "the API server is ready")
+        self.wait_for(lambda: self.request("/readyz") == "ok", "the API server is ready")
+
+    def wait_for_node(self, node: str) -> None:
+        self.wait_for(lambda: self.is_ready(node), f"{node} is Ready")
 
     def wait_for_nodes(self) -> None:
         """Wait until every node is Ready, and pods of the namespace `default` can be made."""
         for node in self.nodes:
-            self.wait_for(partial(self.is_ready, node), f"{node} is Ready")
+            self.wait_for_node(node)
         account = "/api/v1/namespaces/default/serviceaccounts/default"
-        self.wait_for(lambda: self.get(account), "the namespace has its account")
+        self.wait_for(lambda: self.request(account), "the namespace has its account")
 
     def import_image(self, archive: Path, nodes: Sequence[str] | None = None) -> None:
         """Import an archive of an image, as docker or as the OCI writes it, on each node."""
@@ -130,10 +135,14 @@ class Cluster:
         """Connect a node again."""
         self.machines[CONTROL].configure_network(f"link set {node} up")
 
-    def publish(self, port: int) -> CuttingProxy:
-        """Make a server on loopback of this machine reachable for pods, at the address of the returned relay."""
+    def publish(self, server: int | Path) -> CuttingProxy:
+        """Make a server of this machine reachable for pods, at the address of the returned relay.
+
+        `server`: a port on loopback, or a unix socket.
+        """
+        port, connect = (server, None) if isinstance(server, int) else (0, partial(_connect_unix, server))
         listening = self.machines[CONTROL].listen(CONTROL_ADDRESS)
-        self.relays.append(CuttingProxy("127.0.0.1", port, listening=listening))
+        self.relays.append(CuttingProxy("127.0.0.1", port, connect=connect, listening=listening))
         return self.relays[-1]
 
     def close_relays(self) -> None:
@@ -233,11 +242,17 @@ def _start_control(cluster: Cluster) -> None:
     manager = _add(cluster, CONTROL, "controller-manager", kubernetes_files.controller_manager(cluster.keys))
     scheduler = _add(cluster, CONTROL, "scheduler", kubernetes_files.scheduler(cluster.keys))
     etcd.start()
-    cluster.wait_for(lambda: _answers(cluster.machines[CONTROL], 2379), "etcd answers")
+    cluster.wait_for(lambda: etcd.must_run() and _answers(cluster.machines[CONTROL], 2379), "etcd answers")
     apiserver.start()
-    cluster.wait_for_api()
+    cluster.wait_for(lambda: apiserver.must_run() and cluster.request("/readyz") == "ok", "the API server is ready")
     manager.start()
     scheduler.start()
+
+
+def _connect_unix(path: Path, host: str, port: int) -> socket.socket:
+    connection = socket.socket(socket.AF_UNIX)
+    connection.connect(str(path))
+    return connection
 
 
 def _answers(held: Machine, port: int) -> bool:

@@ -40,11 +40,14 @@ def pod_range(number: int) -> str:
 
 @dataclass(frozen=True)
 class Programs:
-    """Where the programs of a cluster are. `missing`: those that are nowhere."""
+    """Where the programs of a cluster are. `missing`: those that are nowhere and that every cluster needs."""
 
     search: str
     plugins: Path
     missing: tuple[str, ...]
+
+    def has(self, name: str) -> bool:
+        return shutil.which(name, path=self.search) is not None
 
     def path(self, name: str) -> str:
         """The path of a program that is there."""

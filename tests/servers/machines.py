@@ -157,6 +157,11 @@ class Program:
         """Send a signal: SIGSTOP keeps connections open that nobody answers, until SIGCONT."""
         os.kill(self.pid, signum)
 
+    def must_run(self) -> bool:
+        """Whether the program runs; fails with the end of its log where it has ended."""
+        assert self.running, f"{self.name} has ended:\n{self.tail()}"
+        return True
+
     def tail(self, characters: int = 4000) -> str:
         """The end of its log."""
         return self.log.read_text(errors="replace")[-characters:] if self.log.exists() else ""
