@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,9 @@ from lightkube.models.meta_v1 import ObjectMeta
 from lightkube.resources.batch_v1 import Job
 from lightkube.resources.core_v1 import Event, Namespace, Node, Pod, ServiceAccount
 
-from tests.servers import kubernetes, kwok, postgresql, s3
+from tests.servers import containerd, image_archives, kubernetes, kwok, postgresql, s3
 from tests.servers.kubernetes import Cluster, Options
-from tests.servers.kubernetes_files import API_ADDRESS, POD_IMAGE
+from tests.servers.kubernetes_files import POD_IMAGE
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600), pytest.mark.xdist_group("guests")]
 
@@ -32,6 +33,7 @@ OPTIONS = Options(
     users={"visitor": ["visitors"]},
     flags={"controller-manager": ["--node-monitor-period=1s", "--node-monitor-grace-period=8s"]},
 )
+STORED_IMAGE = "localhost/stored:1"
 RESTRICTED = {
     "runAsNonRoot": True,
     "runAsUser": 10001,
@@ -44,8 +46,14 @@ RESTRICTED = {
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """A cluster of two nodes for the tests of this file."""
-    with kubernetes.serve(kubernetes.require_programs(), tmp_path_factory.mktemp("cluster"), OPTIONS) as served:
+    """A cluster of two nodes for the tests of this file. They begin with a store of one image."""
+    programs, folder = kubernetes.require_programs(), tmp_path_factory.mktemp("cluster")
+    files = {"/stored": Path(programs.path("pod-program"))}
+    image_archives.write_archive(folder / "stored.tar", STORED_IMAGE, files, ["/stored"])
+    with (
+        containerd.image_store(programs, folder / "store", [folder / "stored.tar"]) as images,
+        kubernetes.serve(programs, folder / "cluster", replace(OPTIONS, images=images)) as served,
+    ):
         yield served
 
 
@@ -59,9 +67,11 @@ def connect(cluster: Cluster, user: str = kubernetes.ADMIN) -> Client:
     return Client(config=KubeConfig.from_file(cluster.kubeconfig(user)))
 
 
-def make_job(name: str, *words: str, node: str | None = None, security: dict[str, Any] | None = None) -> Job:
-    """A Job of one pod of the image of tests, which is not tried again."""
-    container = {"name": "main", "image": POD_IMAGE, "args": list(words), "securityContext": security or {}}
+def make_job(
+    name: str, *words: str, node: str | None = None, security: dict[str, Any] | None = None, image: str = POD_IMAGE
+) -> Job:
+    """A Job of one pod, which is not tried again."""
+    container = {"name": "main", "image": image, "args": list(words), "securityContext": security or {}}
     pod = {"restartPolicy": "Never", "terminationGracePeriodSeconds": 1, "containers": [container]}
     if node is not None:
         pod["nodeName"] = node
@@ -135,6 +145,12 @@ def test_a_job_runs_on_each_node_and_its_log_is_read(client: Client, node: str) 
     wait_until(lambda: count_ends(client, f"hello-{node}") == (1, None), "the Job has not succeeded")
 
 
+@pytest.mark.parametrize("node", ["node-1", "node-2"])
+def test_nodes_begin_with_the_images_of_a_store(client: Client, node: str) -> None:
+    client.create(make_job(f"stored-{node}", "print", "stored", node=node, image=STORED_IMAGE))
+    assert read_log(client, f"stored-{node}") == "stored\n"
+
+
 def test_a_job_that_fails_is_seen(client: Client) -> None:
     client.create(make_job("fails", "exit", "3"))
     pod = find_pod(client, "fails")
@@ -143,7 +159,7 @@ def test_a_job_that_fails_is_seen(client: Client) -> None:
 
 
 def test_a_pod_reaches_the_api_server_as_its_service_account(client: Client) -> None:
-    client.create(make_job("account", "get", f"https://{API_ADDRESS}/api/v1/namespaces/default/secrets", node="node-2"))
+    client.create(make_job("account", "get", "https://$(KUBERNETES_SERVICE_HOST)/api/v1/namespaces/default/secrets"))
     log = read_log(client, "account")
     assert log.startswith("403\n")
     assert "system:serviceaccount:default:default" in log
@@ -268,7 +284,7 @@ def test_nothing_listens_outside_loopback(cluster: Cluster) -> None:
 OWNER = """
 import sys
 from pathlib import Path
-from tests.servers import kubernetes, kwok, postgresql, s3
+from tests.servers import containerd, image_archives, kubernetes, kwok, postgresql, s3
 with kubernetes.serve(kubernetes.require_programs(), Path(sys.argv[1])) as cluster:
     for held in cluster.machines.values():
         print(held.folder, held.holder.pid)

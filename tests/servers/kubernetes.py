@@ -2,13 +2,13 @@
 it at the end. Nothing of it listens on this machine but a relay on loopback, which tests can cut.
 """
 
+import http.client
 import json
 import os
 import secrets
 import socket
 import ssl
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -103,7 +103,7 @@ class Cluster:
         """Wait until a condition holds; an error of the API server counts as no."""
         give_up_at = time.monotonic() + within_s
         while True:
-            with suppress(urllib.error.URLError, OSError):
+            with suppress(http.client.HTTPException, OSError):
                 if condition():
                     return
             assert time.monotonic() < give_up_at, f"not within {within_s:g} s: {what}\n{self._describe()}"

@@ -4,6 +4,7 @@ Addresses exist in the networks of the cluster's machines alone. The API server 
 services, which is that of the service `kubernetes`: pods reach it without a proxy.
 """
 
+import base64
 import json
 import shutil
 from collections.abc import Mapping, Sequence
@@ -83,11 +84,12 @@ class Identity:
 
 
 def write_kubeconfig(path: Path, server: str, authority: Path, identity: Identity) -> Path:
-    """Write a kubeconfig with the authority's certificate and the token in it; return its path."""
+    """Write a kubeconfig that needs no other file; return its path."""
+    trusted = base64.b64encode(authority.read_bytes()).decode()
     document = {
         "apiVersion": "v1",
         "kind": "Config",
-        "clusters": [{"name": "tests", "cluster": {"server": server, "certificate-authority": str(authority)}}],
+        "clusters": [{"name": "tests", "cluster": {"server": server, "certificate-authority-data": trusted}}],
         "users": [{"name": identity.user, "user": {"token": identity.token}}],
         "contexts": [{"name": "tests", "context": {"cluster": "tests", "user": identity.user}}],
         "current-context": "tests",
@@ -166,6 +168,8 @@ def scheduler(keys: Path) -> list[str]:
         f"--kubeconfig={keys}/scheduler.kubeconfig",
         "--bind-address=127.0.0.1",
         "--leader-elect=false",
+        "--kube-api-qps=500",
+        "--kube-api-burst=1000",
         "--v=1",
     ]
 
