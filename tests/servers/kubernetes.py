@@ -1,5 +1,6 @@
-"""Start a Kubernetes cluster for tests: a real control plane, real nodes, each on a machine of its own, and no trace of
-it at the end. Nothing of it listens on this machine but a relay on loopback, which tests can cut.
+"""Start a Kubernetes cluster for tests: a real control plane and real nodes, each on a machine of its own.
+
+In this machine's network there is nothing of it but a relay on loopback, which tests can cut. Nothing is left at its end.
 """
 
 import http.client
@@ -47,11 +48,11 @@ class Options:
 
 @dataclass
 class Cluster:
-    """A cluster that runs. `machines`: that of the control plane, and the nodes, by name; `keys`: its files."""
+    """A cluster that runs. `folder`: its files and logs; `machines`: that of the control plane, and the nodes, by name."""
 
     folder: Path
     options: Options
-    found: Programs
+    programs: Programs
     identities: Mapping[str, Identity]
     authority: certificates.Authority
     machines: dict[str, Machine] = field(default_factory=dict)
@@ -59,6 +60,7 @@ class Cluster:
 
     @property
     def keys(self) -> Path:
+        """The folder of what its components read: certificates, keys, tokens, configurations."""
         return self.folder / "keys"
 
     @property
@@ -125,7 +127,7 @@ class Cluster:
     def import_image(self, archive: Path, nodes: Sequence[str] | None = None) -> None:
         """Import an archive of an image, as docker or as the OCI writes it, on each node."""
         for node in nodes or self.nodes:
-            containerd.import_image(self.machines[node], self.found, archive)
+            containerd.import_image(self.machines[node], self.programs, archive)
 
     def cut(self, node: str) -> None:
         """Cut a node off from all other machines: its programs and pods go on."""
@@ -150,8 +152,11 @@ class Cluster:
             relay.close()
 
     def _describe(self) -> str:
-        programs = [program for held in self.machines.values() for program in held.programs.values()]
-        return "\n".join(f"--- {entry.name}, running: {entry.running}\n{entry.tail(1500)}" for entry in programs)
+        """The state of each program and the end of its log."""
+        programs = [program for machine in self.machines.values() for program in machine.programs.values()]
+        return "\n".join(
+            f"--- {program.name}, running: {program.running}\n{program.tail(1500)}" for program in programs
+        )
 
 
 def require_programs() -> Programs:
@@ -231,8 +236,8 @@ def _connect_control(control: Machine) -> None:
 
 def _add(cluster: Cluster, where: str, name: str, argv: Sequence[str]) -> Program:
     """Add a component to a machine, with the flags that the test wants."""
-    argv = [cluster.found.path(argv[0]), *argv[1:], *cluster.options.flags.get(name, ())]
-    return cluster.machines[where].add(name, argv, {"PATH": cluster.found.search})
+    argv = [cluster.programs.path(argv[0]), *argv[1:], *cluster.options.flags.get(name, ())]
+    return cluster.machines[where].add(name, argv, {"PATH": cluster.programs.search})
 
 
 def _start_control(cluster: Cluster) -> None:
@@ -255,8 +260,9 @@ def _connect_unix(path: Path, host: str, port: int) -> socket.socket:
     return connection
 
 
-def _answers(held: Machine, port: int) -> bool:
-    held.connect("127.0.0.1", port).close()
+def _answers(on: Machine, port: int) -> bool:
+    """Whether a server on loopback of a machine takes a connection; raises OSError where it does not."""
+    on.connect("127.0.0.1", port).close()
     return True
 
 
@@ -277,7 +283,7 @@ def _start_node(cluster: Cluster, name: str, number: int) -> None:
     kubernetes_files.write_json(networks / "pods.conflist", kubernetes_files.network_config(number))
     if cluster.options.images is not None:
         containerd.begin_with(cluster.options.images, node)
-    containerd.start(node, cluster.found, keys / f"{name}.toml", networks)
+    containerd.start(node, cluster.programs, keys / f"{name}.toml", networks)
     cluster.authority.sign_server(keys / name, [name, address])
     _write_inner_kubeconfig(keys / f"{name}.kubeconfig", cluster.authority, cluster.identities[f"system:node:{name}"])
     config = {**kubernetes_files.kubelet_config(keys, name, number, node.cgroup), **cluster.options.kubelet}

@@ -22,13 +22,13 @@ _RESOURCES = {"cpu": "1000", "memory": "1Ti", "ephemeral-storage": "1Ti", "pods"
 
 def add_nodes(cluster: Cluster, number: int) -> Program:
     """Add nodes `fake-1` and so on, and wait until they are Ready; return the program that plays them."""
-    if not cluster.found.has("kwok") or not STAGES.exists():
+    if not cluster.programs.has("kwok") or not STAGES.exists():
         pytest.skip("needs KWOK (`make kubernetes`)")
     kubeconfig = cluster.keys / "kwok.kubeconfig"
     server = f"https://{kubernetes_files.API_ADDRESS}"
     kubernetes_files.write_kubeconfig(kubeconfig, server, cluster.authority.certificate, cluster.identities[ADMIN])
     argv = [
-        cluster.found.path("kwok"),
+        cluster.programs.path("kwok"),
         f"--kubeconfig={kubeconfig}",
         f"--config={STAGES}",
         "--manage-all-nodes=false",
