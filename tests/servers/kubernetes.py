@@ -1,6 +1,6 @@
 """Start a Kubernetes cluster for tests: a real control plane and real nodes, each on a machine of its own.
 
-In this machine's network there is nothing of it but a relay on loopback, which tests can cut. Nothing is left at its end.
+In the network of this machine it has nothing but a relay on loopback, which tests can cut. Nothing is left at the end.
 """
 
 import http.client
@@ -48,7 +48,7 @@ class Options:
 
 @dataclass
 class Cluster:
-    """A cluster that runs. `folder`: its files and logs; `machines`: that of the control plane, and the nodes, by name."""
+    """A cluster that runs. `folder`: its files and logs; `machines`: that of the control plane and the nodes, by name."""
 
     folder: Path
     options: Options
