@@ -20,7 +20,7 @@ SAMPLE ?=
 SEED ?= 1
 AGAIN ?=
 
-.PHONY: run test truth soak mutants check docs molecule rehearse unit bench wheel image audit lock clean help system
+.PHONY: run test truth soak mutants check docs molecule rehearse unit bench wheel image kubernetes audit lock clean help system
 
 help:            ## these lines
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile
@@ -87,7 +87,7 @@ rehearse: $(READY)  ## a campaign on EC2 without an account: Pulumi's engine, a 
 	$(VENV)/bin/python tests/doubles/rehearsal.py
 
 unit: $(READY)   ## the tests that need neither a guest nor another program: a minute and a half on one core
-	$(VENV)/bin/pytest -m "not lab and not roles and not engine and not packaging and not programs and not slow"
+	$(VENV)/bin/pytest -m "not lab and not roles and not cluster and not engine and not packaging and not programs and not slow"
 
 bench: $(READY)  ## the figures in the documentation
 	$(VENV)/bin/python benchmarks/lab.py
@@ -99,6 +99,9 @@ wheel: $(READY)  ## the package, whole: dist/*.whl
 
 image: wheel     ## the service in an image, ptp-harness:VERSION, by buildah, podman or docker; BASE=image WITH="programs that come along"
 	BASE="$(BASE)" deploy/image/build "$$(ls -t dist/ptp_harness-*.whl | head -1)" $(WITH)
+
+kubernetes:      ## the programs of a Kubernetes cluster that tests start for themselves, in .venv/kubernetes (needs Go); six minutes, then seconds
+	@tools/kubernetes-programs
 
 audit:           ## known vulnerabilities of the locked packages (needs pip-audit, and the network)
 	pip-audit --strict --require-hashes --disable-pip --requirement requirements/run.txt

@@ -3,7 +3,7 @@
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 _CHUNK = 65536
@@ -17,12 +17,20 @@ class CuttingProxy:
     `refuse`: so many are cut before the server hears of them. `cut_after_bytes`: each connection ends after so many
     bytes of its answer; None: at its own end. `answers`: what the next connections get instead of an answer.
     `piece_bytes`: an answer arrives in pieces of so many bytes, as over a slow link; None: as fast as it goes.
-    `silent`: no answer arrives. `away`: every connection is cut at once.
+    `silent`: no answer arrives. `away`: every connection is cut at once. `connect`, `listening`: how the server is
+    reached, and where connections are taken, if one of these is in another network than that of this machine.
     """
 
-    def __init__(self, host: str, port: int) -> None:
-        self._server = (host, port)
-        self._listening = socket.create_server(("127.0.0.1", 0))
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        *,
+        connect: Callable[[str, int], socket.socket] | None = None,
+        listening: socket.socket | None = None,
+    ) -> None:
+        self._server, self._connect = (host, port), connect or _connect
+        self._listening = listening or socket.create_server(("127.0.0.1", 0))
         self._open: set[socket.socket] = set()
         self.lose_answers, self.refuse, self.connections = 0, 0, 0
         self.cut_after_bytes: int | None = None
@@ -33,7 +41,8 @@ class CuttingProxy:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self._listening.getsockname()[1]}"
+        host, port = self._listening.getsockname()
+        return f"http://{host}:{port}"
 
     def cut_all(self) -> None:
         """Cut every connection that is open now."""
@@ -67,7 +76,7 @@ class CuttingProxy:
             _close(client)
             return
         try:
-            server = socket.create_connection(self._server, timeout=10)
+            server = self._connect(*self._server)
         except OSError:
             _close(client)
             return
@@ -121,6 +130,10 @@ def cutting_proxy(url: str) -> Iterator[CuttingProxy]:
         yield proxy
     finally:
         proxy.close()
+
+
+def _connect(host: str, port: int) -> socket.socket:
+    return socket.create_connection((host, port), timeout=10)
 
 
 def _close(side: socket.socket) -> None:
