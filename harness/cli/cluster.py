@@ -195,10 +195,11 @@ def clean(
 
 def _tell_end(connection: Connection, run: str) -> ExitCode:
     """Say how a run ended, if its coordinator could not; return the exit code."""
+    from harness.cluster.connection import patiently
     from harness.cluster.jobs import COORDINATOR
     from harness.cluster.run_state import find_coordinator, list_pods, read_end
 
-    end = read_end(list_pods(connection, run, part=COORDINATOR))
+    end = read_end(patiently(lambda: list_pods(connection, run, part=COORDINATOR)))
     if end is not None and end.exit_code is not None:
         return ExitCode(end.exit_code)
     problem = end.problem if end is not None else "its coordinator never began"

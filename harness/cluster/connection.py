@@ -2,12 +2,13 @@
 
 import os
 import ssl
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx2
 import lightkube
@@ -16,7 +17,7 @@ from lightkube import operators
 from lightkube.config.kubeconfig import DEFAULT_KUBECONFIG, SERVICE_ACCOUNT, KubeConfig, SingleConfig
 from lightkube.core.exceptions import ApiError, ConfigError
 
-from harness.errors import HarnessError, RequestError, SetupError
+from harness.errors import ExitCode, HarnessError, RequestError, SetupError
 from harness.untrusted.plain_text import clip, printable
 
 Selector = dict[str, str | operators.Operator[Any] | Iterable[Any] | None]
@@ -24,10 +25,14 @@ FieldSelector = dict[str, str | operators.BinaryOperator | operators.SequenceOpe
 IN_POD = "the pod's service account"
 _TIMEOUT = httpx2.Timeout(20.0, connect=10.0)
 _MOST_CHARACTERS = 300
+_AWAY_FOR_S, _AGAIN_AFTER_S = 60.0, 1.0
+Result = TypeVar("Result")
 
 
 class ClusterError(HarnessError):
     """A request that the API server refused, or that did not reach it. `status`: of HTTP; None without an answer."""
+
+    exit_code = ExitCode.BAD_REQUEST
 
     def __init__(self, message: str, *, next_step: str = "", status: int | None = None) -> None:
         super().__init__(message, next_step=next_step)
@@ -90,6 +95,18 @@ def telling_errors(connection: Connection, what: str) -> Iterator[None]:
             f"{what}: the API server {connection.server} does not answer: {_shorten(error)}",
             next_step=f"see whether it can be reached from here ({connection.context})",
         ) from error
+
+
+def patiently(read: Callable[[], Result]) -> Result:
+    """Read something of a cluster; again for a minute while its API server is away. Raises ClusterError."""
+    give_up_at = time.monotonic() + _AWAY_FOR_S
+    while True:
+        try:
+            return read()
+        except ClusterError as error:
+            if not error.may_pass or time.monotonic() > give_up_at:
+                raise
+        time.sleep(_AGAIN_AFTER_S)
 
 
 def _choose(context: str | None) -> SingleConfig:

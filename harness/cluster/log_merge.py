@@ -5,7 +5,7 @@ import threading
 import time
 from collections.abc import Iterator
 
-from harness.cluster.connection import Connection
+from harness.cluster.connection import Connection, patiently
 from harness.cluster.jobs import name_of
 from harness.cluster.pod_logs import follow_log
 from harness.cluster.pod_states import find_trouble
@@ -36,8 +36,8 @@ def merge_logs(
         said = ""
         try:
             while True:
-                ended = bool(find_coordinator(connection, run).end) or not follow
-                pods = list_pods(connection, run, part=part)
+                ended = bool(patiently(lambda: find_coordinator(connection, run)).end) or not follow
+                pods = patiently(lambda: list_pods(connection, run, part=part))
                 for pod in pods:
                     name = name_of(pod)
                     if name not in threads and pod.status is not None and pod.status.phase != "Pending":

@@ -48,7 +48,7 @@ class Options:
 
 @dataclass
 class Cluster:
-    """A cluster that runs. `folder`: its files and logs; `machines`: that of the control plane and the nodes, by name."""
+    """A cluster that runs. `folder`: files and logs; `machines`: that of the control plane and the nodes, by name."""
 
     folder: Path
     options: Options

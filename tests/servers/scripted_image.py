@@ -1,0 +1,72 @@
+"""Make an image whose command has scripted hosts: that of `make image`, with this checkout's code in it."""
+
+import importlib.util
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from harness import __version__
+
+ROOT = Path(__file__).parents[2]
+BASE, NAME = f"localhost/ptp-harness:{__version__}", "ptp-harness:scripted"
+_CODE = "/opt/tests"
+_PACKAGES = ("_pytest", "pytest", "pluggy", "iniconfig", "pygments", "py")
+"""What the scripted command imports, and the image of `make image` does not have."""
+
+
+def require_base() -> None:
+    """Skip the test where the image of this version cannot be had."""
+    if shutil.which("buildah") is None or os.geteuid() != 0:
+        pytest.skip("needs root and buildah")
+    if subprocess.run(["buildah", "inspect", "--type", "image", BASE], capture_output=True, check=False).returncode:
+        pytest.skip(f"there is no image {BASE} (make image)")
+
+
+def write_archive(archive: Path) -> None:
+    """Write the image as `docker save` does."""
+    container = _buildah("from", "--pull-never", BASE)
+    try:
+        root = Path(_buildah("mount", container))
+        (installed,) = root.glob("opt/ptp-harness/lib/python3*/site-packages")
+        _replace_code(installed)
+        for name in ("programs", "doubles", "servers"):
+            shutil.copytree(ROOT / "tests" / name, root / _CODE.lstrip("/") / "tests" / name, ignore=_ignored)
+        entrypoint = '["python3", "-m", "tests.programs.scripted_command"]'
+        environ = [f"--env=PYTHONPATH={_CODE}", "--env=PTP_TEST_FOLDER=/tmp/scripted"]
+        _buildah("config", "--entrypoint", entrypoint, *environ, "--cmd", "", container)
+        image = _buildah("commit", "--quiet", "--format", "docker", container)
+        _buildah("push", "--quiet", image, f"docker-archive:{archive}:{NAME}")
+        _buildah("rmi", image)
+    finally:
+        _buildah("rm", container)
+
+
+def _replace_code(installed: Path) -> None:
+    """Put the code of this checkout, and the packages that tests need, in place of what is installed."""
+    for path in (installed / "harness").iterdir():
+        if path.name != "_assets":
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    shutil.copytree(ROOT / "harness", installed / "harness", ignore=_ignored, dirs_exist_ok=True)
+    for name in _PACKAGES:
+        found = importlib.util.find_spec(name)
+        assert found is not None
+        assert found.origin is not None
+        origin = Path(found.origin)
+        if origin.name == "__init__.py":
+            shutil.copytree(origin.parent, installed / name, ignore=_ignored, dirs_exist_ok=True)
+        else:
+            shutil.copy(origin, installed)
+    metadata = next(iter(Path(pytest.__file__).parents[1].glob("pytest-*.dist-info")))
+    shutil.copytree(metadata, installed / metadata.name, dirs_exist_ok=True)  # pytest asks for its own version
+
+
+_ignored = shutil.ignore_patterns("__pycache__")
+
+
+def _buildah(*words: str) -> str:
+    done = subprocess.run(["buildah", *words], capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, f"{words}: {done.stderr}"
+    return done.stdout.strip()
