@@ -25,7 +25,7 @@ FieldSelector = dict[str, str | operators.BinaryOperator | operators.SequenceOpe
 IN_POD = "the pod's service account"
 _TIMEOUT = httpx2.Timeout(20.0, connect=10.0)
 _MOST_CHARACTERS = 300
-_AWAY_FOR_S, _AGAIN_AFTER_S = 60.0, 1.0
+_REFUSED_FOR_S, _AGAIN_AFTER_S = 10.0, 1.0
 Result = TypeVar("Result")
 
 
@@ -97,14 +97,18 @@ def telling_errors(connection: Connection, what: str) -> Iterator[None]:
         ) from error
 
 
-def patiently(read: Callable[[], Result]) -> Result:
-    """Read something of a cluster; again for a minute while its API server is away. Raises ClusterError."""
-    give_up_at = time.monotonic() + _AWAY_FOR_S
+def patiently(request: Callable[[], Result], *, for_s: float = 60.0) -> Result:
+    """Make a request again while the API server is away, for so long. Raises ClusterError.
+
+    An API server that has just started refuses everybody for a moment: a refusal is believed after ten seconds.
+    """
+    begun = time.monotonic()
     while True:
         try:
-            return read()
+            return request()
         except ClusterError as error:
-            if not error.may_pass or time.monotonic() > give_up_at:
+            refused = error.status == HTTPStatus.FORBIDDEN
+            if not (error.may_pass or refused) or time.monotonic() - begun > (_REFUSED_FOR_S if refused else for_s):
                 raise
         time.sleep(_AGAIN_AFTER_S)
 

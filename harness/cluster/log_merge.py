@@ -9,7 +9,7 @@ from harness.cluster.connection import Connection, patiently
 from harness.cluster.jobs import name_of
 from harness.cluster.pod_logs import follow_log
 from harness.cluster.pod_states import find_trouble
-from harness.cluster.run_state import find_coordinator, list_pods
+from harness.cluster.run_state import has_ended, list_pods
 from harness.errors import HarnessError
 
 _LOOK_EVERY_S = 1.0
@@ -36,7 +36,7 @@ def merge_logs(
         said = ""
         try:
             while True:
-                ended = bool(patiently(lambda: find_coordinator(connection, run)).end) or not follow
+                ended = patiently(lambda: has_ended(connection, run)) or not follow
                 pods = patiently(lambda: list_pods(connection, run, part=part))
                 for pod in pods:
                     name = name_of(pod)

@@ -3,13 +3,14 @@
 import logging
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from lightkube import operators
 from lightkube.resources.batch_v1 import Job
 from lightkube.resources.core_v1 import Pod
 from lightkube.types import CascadeType
 
-from harness.cluster.connection import ClusterError, Connection, FieldSelector, Selector, telling_errors
+from harness.cluster.connection import ClusterError, Connection, FieldSelector, Selector, patiently, telling_errors
 from harness.cluster.jobs import (
     JOB_NAME_LABEL,
     PodOptions,
@@ -31,6 +32,8 @@ _LOOK_AT_PODS_AFTER_S, _LOOK_AT_PODS_EVERY_S = 5.0, 10.0
 _GIVEN_UP_AFTER_S = 120.0
 """How long a pod may fail to start, for a cause that seldom passes by itself, such as an image that is not there."""
 
+_LOOK_AT_LEDGER_EVERY_S, _IDLE_FOR_S = 2.0, 10.0
+_AWAY_FOR_S = 600.0
 _MOST_BARREN = 3
 """Jobs of a suite, one after the other, that brought no verdict: the next one would bring none either."""
 
@@ -90,8 +93,7 @@ class PodWork:
             )
             name = name_of(job)
             try:
-                with telling_errors(self._connection, f"making the Job {name}"):
-                    self._connection.client.create(job)
+                patiently(partial(self._create, job), for_s=_AWAY_FOR_S)
             except ClusterError as error:
                 if error.status != 409:
                     raise
@@ -104,9 +106,14 @@ class PodWork:
             self._numbers[suite.kind] = number + 1
             return name
 
+    def _create(self, job: Job) -> None:
+        with telling_errors(self._connection, f"making the Job {name_of(job)}"):
+            self._connection.client.create(job)
+
     def _wait(self, name: str, suite: Suite, context: RunContext, on_poll: Callable[[], None]) -> PodTrouble | None:
         """Wait until a Job has ended; return what kept its pods from their work, if anything did."""
         look_at_pods_at, since = time.monotonic() + _LOOK_AT_PODS_AFTER_S, dict[str, float]()
+        progress = _Progress(context, suite)
         said: set[str] = set()
         while True:
             on_poll()
@@ -116,6 +123,9 @@ class PodWork:
                 return None
             if end is not None:
                 return find_trouble(self._list_pods(name), ended_because=end)
+            if progress.is_over():  # pods of it may be on a node that is lost
+                self._delete(name)
+                return None
             self._pass_cancellation_on(context)
             if time.monotonic() >= look_at_pods_at:
                 look_at_pods_at = time.monotonic() + _LOOK_AT_PODS_EVERY_S
@@ -166,8 +176,38 @@ class PodWork:
             context.controls.stop.set()
 
     def _delete(self, name: str) -> None:
-        with telling_errors(self._connection, f"deleting the Job {name}"):
-            self._connection.client.delete(Job, name, cascade=CascadeType.FOREGROUND)
+        """Delete a Job: its pods give back what they work on. One whose node is lost stays until that is back."""
+        try:
+            with telling_errors(self._connection, f"deleting the Job {name}"):
+                self._connection.client.delete(Job, name, cascade=CascadeType.BACKGROUND)
+        except ClusterError as error:
+            _log.warning("%s", error)
+
+
+class _Progress:
+    """What the pods of one Job of a suite still do, as the ledger tells: a pod that hangs never ends."""
+
+    def __init__(self, context: RunContext, suite: Suite) -> None:
+        self._context, self._suite = context, suite
+        self._look_at = time.monotonic() + _IDLE_FOR_S
+        self._idle_since: float | None = None
+        self._seen_at_work = False
+
+    def is_over(self) -> bool:
+        """Whether no living process has worked on a host for a while, after some did. Frees the hosts of the dead."""
+        now = time.monotonic()
+        if now < self._look_at:
+            return False
+        self._look_at = now + _LOOK_AT_LEDGER_EVERY_S
+        at_work = [each.owner for each in self._context.ledger.hosts_of_others(self._context.run) if each.owner]
+        for dead in {owner.owner: owner for owner in at_work if not owner.alive()}.values():
+            self._context.ledger.free_hosts_of_dead(self._context.run, dead)
+        self._seen_at_work |= bool(at_work)
+        if any(owner.alive() for owner in at_work) or not self._seen_at_work:
+            self._idle_since = None
+            return False
+        self._idle_since = self._idle_since or now
+        return now - self._idle_since > _IDLE_FOR_S
 
 
 def _count_free(context: RunContext) -> dict[str, int]:

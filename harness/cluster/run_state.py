@@ -89,13 +89,22 @@ def list_job_pods(connection: Connection, job: str) -> list[Pod]:
 
 
 def read_end(pods: Sequence[Pod]) -> CoordinatorEnd | None:
-    """Read what the last coordinator's pod left when it ended; None where none has ended."""
-    for pod in reversed(pods):
-        for status in (pod.status and pod.status.containerStatuses) or ():
-            ended = status.state and status.state.terminated
-            if ended:
-                return _parse_end(ended.message or "", ended.exitCode)
-    return None
+    """Read the end that a coordinator's pod left: a result, else why the last one ended; None where none has ended."""
+    ends = [
+        _parse_end(status.state.terminated.message or "", status.state.terminated.exitCode)
+        for pod in reversed(pods)
+        for status in (pod.status and pod.status.containerStatuses) or ()
+        if status.state and status.state.terminated
+    ]
+    return next((end for end in ends if end.exit_code is not None), ends[0] if ends else None)
+
+
+def has_ended(connection: Connection, run: str) -> bool:
+    """Whether a run has ended: a coordinator has left its end, though another pod may be on a node that is lost."""
+    if find_coordinator(connection, run).end is not None:
+        return True
+    end = read_end(list_pods(connection, run, part=COORDINATOR))
+    return end is not None and end.exit_code is not None
 
 
 def _select(run: str | None, part: str | None) -> Selector:

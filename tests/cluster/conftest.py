@@ -50,9 +50,7 @@ class CampaignRun:
         signal.alarm(int(within_s))
         try:
             for line in self.process.stderr:
-                self.lines.append(line.rstrip())
-                if found := re.search(r"run (\w+) is submitted", line):
-                    self.name = found[1]
+                self._take(line)
                 if re.search(pattern, line):
                     return line.rstrip()
         finally:
@@ -62,8 +60,14 @@ class CampaignRun:
     def end(self, within_s: float = 240.0) -> int:
         """Wait for its end; return its exit code."""
         _, rest = self.process.communicate(timeout=within_s)
-        self.lines += rest.splitlines()
+        for line in rest.splitlines():
+            self._take(line)
         return self.process.returncode
+
+    def _take(self, line: str) -> None:
+        self.lines.append(line.rstrip())
+        if found := re.search(r"run (\w+) is submitted", line):
+            self.name = found[1]
 
 
 def _too_late(_number: int, _frame: object) -> None:
