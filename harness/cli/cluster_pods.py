@@ -123,9 +123,10 @@ def pod(
             except OwnershipLostError as error:
                 output.say(f"another process goes on: {error.message}")
                 return
+        line = ledger.find(run)
     for host, record in records.items():
         output.say(f"{host}: {record.verdict.outcome} {record.verdict.reason}")
-    if controls.stop.is_set():
+    if controls.stop.is_set() and not (line.stopping or line.ended):  # only this pod is to end
         raise typer.Exit(TRY_AGAIN)
 
 

@@ -24,7 +24,7 @@ from harness.cluster.pod_states import PodTrouble, find_trouble
 from harness.cluster.suites import Suite, make_suites
 from harness.errors import HarnessError
 from harness.runs.context import RunContext
-from harness.runs.host_workers import HostsNotBegunError, Records
+from harness.runs.host_workers import HostsNotBegunError, Records, qualify_claimed
 from harness.store.host_claims import count_free
 
 _LOOK_EVERY_S = 1.0
@@ -54,9 +54,14 @@ class PodWork:
         self._barren: dict[str, int] = {}
 
     def __call__(
-        self, parallel: int, context: RunContext, _records: Records, on_poll: Callable[[], None]
+        self, parallel: int, context: RunContext, records: Records, on_poll: Callable[[], None]
     ) -> list[Exception]:
-        """Run the suites that have hosts to claim, one after the other; return why hosts could not be worked on."""
+        """Run the suites that have hosts to claim, one after the other; return why hosts could not be worked on.
+
+        Once the run was asked to stop, this process itself settles the hosts that nobody has begun.
+        """
+        if context.controls.stop.is_set():
+            return qualify_claimed(parallel, context, records, on_poll)
         errors: list[Exception] = []
         for suite in make_suites(context.campaign, _count_free(context)):
             free = _count_free_of(suite, context)
