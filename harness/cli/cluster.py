@@ -4,7 +4,6 @@ from typing import Annotated
 
 import typer
 
-from harness import __version__
 from harness.cli import campaign_options, cluster_options, output
 from harness.cluster.connection import Connection
 from harness.errors import ExitCode, RequestError
@@ -43,21 +42,18 @@ def run(
         ptp-harness cluster run campaign.yaml --registry registry.example
         ptp-harness cluster run m7i.large c7g.large --region eu-north-1 --detach
     """
-    from lightkube.resources.batch_v1 import Job
-
     from harness.cluster.connection import telling_errors
-    from harness.cluster.jobs import COORDINATOR, PodOptions, make_coordinator
+    from harness.cluster.jobs import COORDINATOR, make_coordinator
     from harness.cluster.log_merge import merge_logs
     from harness.store.names_at_random import SUBMITTED_RUN_CHARACTERS, draw_name
 
     host = {"bench": bench, "region": region, "image": image_name, "depth": depth, "disturbances": disturb or None}
     flags = {"read_only": read_only, "duration": duration, "parallel": parallel}
     campaign = campaign_options.load_campaign(targets, **host, **flags)
-    chosen = cluster_options.choose_image(image, registry, __version__)
-    options = PodOptions(image=chosen, pull=cluster_options.check_policy(pull))
+    options = cluster_options.make_pod_options(image, registry, pull)
     connection = cluster_options.open_connection(context, namespace)
     name = draw_name(SUBMITTED_RUN_CHARACTERS)
-    job: Job = make_coordinator(name, campaign, options, hosts_per_pod=hosts_per_pod)
+    job = make_coordinator(name, campaign, options, hosts_per_pod=hosts_per_pod)
     with telling_errors(connection, f"submitting run {name}"):
         connection.client.create(job)
     if detach:
@@ -125,7 +121,7 @@ def status(
     trouble = find_trouble([pod for pod in pods if pod.status and pod.status.phase in ("Pending", "Failed")])
     if trouble is not None:
         output.say(f"{trouble}" + (f"\n  next: {trouble.remedy}" if trouble.remedy else ""))
-    end = read_end(list_pods(connection, run, part=COORDINATOR))
+    end = read_end(pods)
     if end is not None and end.exit_code is not None:
         verdicts = ", ".join(f"{count} {name}" for name, count in sorted(end.verdicts.items()))
         output.show(f"verdicts: {verdicts}; exit code {end.exit_code}")
@@ -201,7 +197,7 @@ def _tell_end(connection: Connection, run: str) -> ExitCode:
 
     end = read_end(patiently(lambda: list_pods(connection, run, part=COORDINATOR)))
     if end is not None and end.exit_code is not None:
-        return ExitCode(end.exit_code)
+        return end.exit_code
     problem = end.problem if end is not None else "its coordinator never began"
     output.say(f"run {run} has no result: {find_coordinator(connection, run).end}: {problem}")
     return ExitCode.BAD_REQUEST

@@ -4,8 +4,10 @@ from typing import Annotated
 
 import typer
 
+from harness import __version__
 from harness.cli import output
 from harness.cluster.connection import Connection, connect
+from harness.cluster.jobs import PodOptions
 from harness.errors import RequestError
 
 Context = Annotated[
@@ -50,20 +52,13 @@ def open_connection(context: str | None, namespace: str | None) -> Connection:
     return connection
 
 
-def choose_image(image: str | None, registry: str | None, version: str) -> str:
-    """Choose the image of the pods. Raises RequestError where none is named."""
-    if image:
-        return image
-    if registry:
-        return f"{registry.rstrip('/')}/ptp-harness:{version}"
-    raise RequestError(
-        "no image is named for the pods",
-        next_step="--image REGISTRY/ptp-harness:VERSION, or --registry REGISTRY; `make image` builds one",
-    )
-
-
-def check_policy(policy: str) -> str:
-    """Check a pull policy. Raises RequestError."""
-    if policy not in POLICIES:
-        raise RequestError(f"--pull {policy} is no policy", next_step=f"one of: {', '.join(POLICIES)}")
-    return policy
+def make_pod_options(image: str | None, registry: str | None, pull: str) -> PodOptions:
+    """Make the options of the pods. Raises RequestError where no image is named, or the policy is none."""
+    if not (image or registry):
+        raise RequestError(
+            "no image is named for the pods",
+            next_step="--image REGISTRY/ptp-harness:VERSION, or --registry REGISTRY; `make image` builds one",
+        )
+    if pull not in POLICIES:
+        raise RequestError(f"--pull {pull} is no policy", next_step=f"one of: {', '.join(POLICIES)}")
+    return PodOptions(image=image or f"{str(registry).rstrip('/')}/ptp-harness:{__version__}", pull=pull)

@@ -20,6 +20,7 @@ from harness import wiring
 from harness.campaign.campaign import Campaign
 from harness.cli import output, run_controls
 from harness.cli.progress import show_progress
+from harness.cluster.jobs import TRY_AGAIN, read_options
 from harness.errors import ConflictError, HarnessError
 from harness.report import text
 from harness.report.exit_codes import exit_code_of
@@ -36,8 +37,6 @@ _TERMINATION_MESSAGE = Path("/dev/termination-log")
 _MOST_MESSAGE_CHARACTERS = 4000
 _RESIGNS_WITHIN_S = 2.0
 _LEADER_WITHIN_S, _LOOK_EVERY_S = 120.0, 1.0
-TRY_AGAIN = 75
-"""The exit code of a pod for a fault of its surroundings (EX_TEMPFAIL of sysexits.h): its Job tries again."""
 
 
 def coordinate(
@@ -55,7 +54,6 @@ def coordinate(
     """
     from harness.cluster.connection import connect
     from harness.cluster.coordinator import Coordinator
-    from harness.cluster.jobs import read_options
 
     configuration = settings.load()
     with _trying_again(), show_progress(output.console(), live=False) as display:

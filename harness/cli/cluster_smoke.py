@@ -5,7 +5,6 @@ from typing import Annotated
 
 import typer
 
-from harness import __version__
 from harness.cli import cluster_options, output
 from harness.errors import ExitCode
 
@@ -27,11 +26,9 @@ def smoke(
         ptp-harness cluster smoke --registry registry.example
         ptp-harness cluster smoke --context staging -n ptp
     """
-    from harness.cluster.jobs import PodOptions
     from harness.cluster.smoke import check_cluster
 
-    chosen = cluster_options.choose_image(image, registry, __version__)
-    options = PodOptions(image=chosen, pull=cluster_options.check_policy(pull))
+    options = cluster_options.make_pod_options(image, registry, pull)
     connection = cluster_options.open_connection(context, namespace)
     checks = []
     for check in check_cluster(connection, options):

@@ -18,7 +18,7 @@ from lightkube.config.kubeconfig import DEFAULT_KUBECONFIG, SERVICE_ACCOUNT, Kub
 from lightkube.core.exceptions import ApiError, ConfigError
 
 from harness.errors import ExitCode, HarnessError, RequestError, SetupError
-from harness.untrusted.plain_text import clip, printable
+from harness.untrusted.plain_text import one_line
 
 Selector = dict[str, str | operators.Operator[Any] | Iterable[Any] | None]
 FieldSelector = dict[str, str | operators.BinaryOperator | operators.SequenceOperator]
@@ -162,4 +162,4 @@ def _describe(connection: Connection, what: str, error: ApiError) -> ClusterErro
 
 
 def _shorten(error: object) -> str:
-    return clip(printable(" ".join(str(error).split())), _MOST_CHARACTERS) or type(error).__name__
+    return one_line(str(error), _MOST_CHARACTERS) or type(error).__name__

@@ -1,4 +1,4 @@
-"""Make the Jobs of a run: one coordinator, and one for the pods of each suite.
+"""Make the Jobs of a run: one of two coordinators, and one for the pods of each suite.
 
 The campaign travels in an annotation of the coordinator's pods, so that one request submits a run whole; a pod of a
 suite gets the run's name alone, and finds the rest in the ledger.
@@ -8,7 +8,7 @@ import base64
 import gzip
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, cast
 
 from lightkube.resources.batch_v1 import Job
@@ -16,7 +16,7 @@ from lightkube.resources.core_v1 import Pod
 
 from harness.campaign import stored
 from harness.campaign.campaign import Campaign
-from harness.errors import RequestError
+from harness.errors import ExitCode, RequestError
 from harness.store.names_at_random import draw_name
 
 PREFIX = "ptp-harness.dev"
@@ -47,13 +47,13 @@ _PROBE_WITHIN_S = 300
 _GRACE_S = 120
 """A pod that is to end removes the hosts that it works on."""
 
-_FAILS_JOB, _FAILS_INDEX, _COUNTS = 2, 70, 75
-"""Exit codes of a pod: a bad request fails its Job, a fault of ours its index, infrastructure is tried again."""
+TRY_AGAIN = 75
+"""The exit code of a pod for a fault of its surroundings (EX_TEMPFAIL of sysexits.h): its Job tries again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PodOptions:
-    """What all pods of a run have in common. `image` is never pulled by a newer name: its tag is the version.
+    """Options that all pods of a run have in common. `image` is never pulled by a newer name: its tag is the version.
 
     `environ`: further variables, such as AWS_REGION. `longest_s`: after which a Job is ended. `queue`: of Kueue.
     """
@@ -97,7 +97,7 @@ def make_coordinator(run: str, campaign: Campaign, options: PodOptions, *, hosts
     """
     annotations = {CAMPAIGN_ANNOTATION: encode_campaign(campaign)}
     labels = _label(run, COORDINATOR)
-    argv = ["cluster", "coordinate", run, "--options", json.dumps(_write_options(options), separators=(",", ":"))]
+    argv = ["cluster", "coordinate", run, "--options", json.dumps(asdict(options), separators=(",", ":"))]
     argv += [] if hosts_per_pod is None else ["--hosts-per-pod", str(hosts_per_pod)]
     pod = _make_pod(options, argv, lease_s=COORDINATOR_LEASE_S, account=COORDINATOR_ACCOUNT, reaches_api=True)
     pod["volumes"].append(
@@ -121,7 +121,7 @@ def make_coordinator(run: str, campaign: Campaign, options: PodOptions, *, hosts
         "activeDeadlineSeconds": options.longest_s,
         "ttlSecondsAfterFinished": KEPT_AFTER_END_S,
         "podReplacementPolicy": "Failed",
-        "podFailurePolicy": {"rules": [_ignore_disruptions(), _fail_on(_FAILS_JOB, "FailJob")]},
+        "podFailurePolicy": {"rules": [_ignore_disruptions(), _fail_on(ExitCode.BAD_REQUEST, "FailJob")]},
         "template": {"metadata": {"labels": labels, "annotations": annotations}, "spec": pod},
     }
     return _make_job(name_coordinator(run), labels, spec, options)
@@ -137,7 +137,12 @@ def make_suite_job(
     labels = _label(run, SUITE) | {SUITE_LABEL: suite}
     argv = ["cluster", "pod", run, suite, "--parallel", str(hosts_per_pod)]
     pod = _make_pod(options, argv, lease_s=POD_LEASE_S, account=POD_ACCOUNT, reaches_api=False)
-    rules = [_ignore_disruptions(), _fail_on(_FAILS_JOB, "FailJob"), _fail_on(_FAILS_INDEX, "FailIndex")]
+    rules = [
+        _ignore_disruptions(),
+        _fail_on(ExitCode.BAD_REQUEST, "FailJob"),
+        _fail_on(ExitCode.OUR_FAULT, "FailIndex"),
+        _fail_on(TRY_AGAIN, "Count"),
+    ]
     spec = {
         "completionMode": "Indexed",
         "completions": pods,
@@ -146,7 +151,7 @@ def make_suite_job(
         "maxFailedIndexes": pods,
         "activeDeadlineSeconds": options.longest_s,
         "podReplacementPolicy": "Failed",
-        "podFailurePolicy": {"rules": [*rules, _fail_on(_COUNTS, "Count")]},
+        "podFailurePolicy": {"rules": rules},
         "template": {"metadata": {"labels": labels}, "spec": pod},
     }
     return _make_job(f"{name_coordinator(run)}-{suite}-{number}", labels, spec, options, owner)
@@ -188,10 +193,6 @@ def name_of(item: Job | Pod) -> str:
 def read_options(text: str) -> PodOptions:
     """Read the options that `make_coordinator` wrote into its pod."""
     return PodOptions(**json.loads(text))
-
-
-def _write_options(options: PodOptions) -> dict[str, Any]:
-    return {name: getattr(options, name) for name in PodOptions.__dataclass_fields__}
 
 
 def _label(run: str, part: str) -> dict[str, str]:
@@ -273,5 +274,5 @@ def _ignore_disruptions() -> dict[str, Any]:
 
 
 def _fail_on(exit_code: int, action: str) -> dict[str, Any]:
-    codes = {"containerName": "harness", "operator": "In", "values": [exit_code]}
+    codes = {"containerName": "harness", "operator": "In", "values": [int(exit_code)]}
     return {"action": action, "onExitCodes": codes}

@@ -9,7 +9,7 @@ from harness.cluster.connection import Connection, patiently
 from harness.cluster.jobs import name_of
 from harness.cluster.pod_logs import follow_log
 from harness.cluster.pod_states import find_trouble
-from harness.cluster.run_state import has_ended, list_pods
+from harness.cluster.run_state import find_coordinator, has_ended, list_pods
 from harness.errors import HarnessError
 
 _LOOK_EVERY_S = 1.0
@@ -18,7 +18,7 @@ _LOOK_EVERY_S = 1.0
 def merge_logs(
     connection: Connection, run: str, *, follow: bool = True, part: str | None = None
 ) -> Iterator[tuple[str, str]]:
-    """Yield (pod, line) of every pod of a run, or of a part of it, in the order in which they come.
+    """Yield (pod, line) of every pod of a run, or of its coordinators alone, in the order in which they come.
 
     So far, or until the run has ended; a line without a pod tells what keeps pods from starting.
     """
@@ -36,8 +36,9 @@ def merge_logs(
         said = ""
         try:
             while True:
-                ended = patiently(lambda: has_ended(connection, run)) or not follow
+                coordinator = patiently(lambda: find_coordinator(connection, run))
                 pods = patiently(lambda: list_pods(connection, run, part=part))
+                ended = has_ended(coordinator, pods) or not follow
                 for pod in pods:
                     name = name_of(pod)
                     if name not in threads and pod.status is not None and pod.status.phase != "Pending":

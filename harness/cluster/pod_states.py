@@ -8,7 +8,7 @@ from lightkube.models.core_v1 import ContainerStatus
 from lightkube.resources.core_v1 import Pod
 
 from harness.cluster.jobs import name_of
-from harness.untrusted.plain_text import clip, printable
+from harness.untrusted.plain_text import one_line
 
 _MOST_CHARACTERS = 400
 _LASTING = {
@@ -25,7 +25,7 @@ _LASTING = {
 
 @dataclass(frozen=True, slots=True)
 class PodTrouble:
-    """What keeps pods from their work. `lasting`: it does not pass by itself. `remedy`: what to do, "" if unknown."""
+    """A cause that keeps pods from their work. `lasting`: it does not pass by itself. `remedy`: "" if unknown."""
 
     text: str
     lasting: bool
@@ -42,14 +42,18 @@ def find_trouble(pods: Sequence[Pod], *, ended_because: str | None = None) -> Po
         return waiting
     failed = _describe_failed(pods)
     if ended_because is not None:
+        lasting = ended_because in ("PodFailurePolicy", "DeadlineExceeded")
         text = f"their Job ended with {ended_because}" + (f": {failed}" if failed else "")
-        return PodTrouble(
-            _clean(text), ended_because in ("PodFailurePolicy", "DeadlineExceeded"), _REMEDIES.get(ended_because, "")
-        )
+        return make_trouble(text, lasting=lasting, remedy=_REMEDIES.get(ended_because, ""))
     unplaced = _find_unplaced(pods)
     if unplaced is not None:
         return unplaced
-    return PodTrouble(_clean(f"a pod failed and is tried again: {failed}"), lasting=False) if failed else None
+    return make_trouble(f"a pod failed and is tried again: {failed}", lasting=False) if failed else None
+
+
+def make_trouble(text: str, *, lasting: bool, remedy: str = "") -> PodTrouble:
+    """Describe a trouble by what Kubernetes or a pod says of it."""
+    return PodTrouble(one_line(text, _MOST_CHARACTERS), lasting, remedy)
 
 
 _REMEDIES = {
@@ -65,7 +69,7 @@ def _find_waiting(pods: Iterable[Pod]) -> PodTrouble | None:
             waiting = status.state and status.state.waiting
             if waiting and waiting.reason in _LASTING:
                 text = f"pod {name_of(pod)} does not start: {waiting.reason}: {waiting.message or status.image}"
-                return PodTrouble(_clean(text), lasting=True, remedy=_LASTING[waiting.reason])
+                return make_trouble(text, lasting=True, remedy=_LASTING[waiting.reason])
     return None
 
 
@@ -74,7 +78,11 @@ def _find_unplaced(pods: Iterable[Pod]) -> PodTrouble | None:
         for condition in (pod.status and pod.status.conditions) or ():
             if condition.type == "PodScheduled" and condition.status == "False":
                 text = f"pod {name_of(pod)} has no node: {condition.message or condition.reason}"
-                return PodTrouble(_clean(text), lasting=False, remedy="more nodes, or smaller requests of the pods")
+                return PodTrouble(
+                    one_line(text, _MOST_CHARACTERS),
+                    lasting=False,
+                    remedy="more nodes, or smaller requests of the pods",
+                )
     return None
 
 
@@ -101,7 +109,3 @@ def read_problem(message: str) -> str:
 
 def _container_statuses(pod: Pod) -> Sequence[ContainerStatus]:
     return (pod.status and pod.status.containerStatuses) or ()
-
-
-def _clean(text: str) -> str:
-    return clip(printable(" ".join(text.split())), _MOST_CHARACTERS)

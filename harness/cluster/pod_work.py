@@ -106,8 +106,7 @@ class PodWork:
                     self._numbers[suite.kind] = number + 1
                     continue
             else:
-                text = f"suite {suite.kind}: {pods} pods, Job {name}"
-                context.events.publish(text)
+                context.events.publish(f"suite {suite.kind}: {pods} pods, Job {name}")
             self._numbers[suite.kind] = number + 1
             return name
 
@@ -118,7 +117,7 @@ class PodWork:
     def _wait(self, name: str, suite: Suite, context: RunContext, on_poll: Callable[[], None]) -> PodTrouble | None:
         """Wait until a Job has ended; return what kept its pods from their work, if anything did."""
         look_at_pods_at, since = time.monotonic() + _LOOK_AT_PODS_AFTER_S, dict[str, float]()
-        progress = _Progress(context, suite)
+        progress = _Progress(context)
         said: set[str] = set()
         while True:
             on_poll()
@@ -190,10 +189,10 @@ class PodWork:
 
 
 class _Progress:
-    """What the pods of one Job of a suite still do, as the ledger tells: a pod that hangs never ends."""
+    """The progress of the pods of one Job, as the ledger tells it: a pod that hangs never ends."""
 
-    def __init__(self, context: RunContext, suite: Suite) -> None:
-        self._context, self._suite = context, suite
+    def __init__(self, context: RunContext) -> None:
+        self._context = context
         self._look_at = time.monotonic() + _IDLE_FOR_S
         self._idle_since: float | None = None
         self._seen_at_work = False

@@ -1,7 +1,6 @@
 """See how far a run on a cluster is: its Jobs and pods, and the end that its coordinator left."""
 
 import json
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -22,7 +21,7 @@ from harness.cluster.jobs import (
     name_of,
 )
 from harness.cluster.pod_states import read_problem
-from harness.errors import RequestError
+from harness.errors import ExitCode, RequestError
 from harness.untrusted.plain_text import clip, printable
 
 
@@ -46,7 +45,7 @@ class JobState:
 class CoordinatorEnd:
     """The end of a run, as the coordinator's pod left it. `exit_code`: of the run; None: it has none."""
 
-    exit_code: int | None
+    exit_code: ExitCode | None
     verdicts: dict[str, int] = field(default_factory=dict)
     problem: str = ""
 
@@ -75,36 +74,39 @@ def find_coordinator(connection: Connection, run: str) -> JobState:
 
 def list_pods(connection: Connection, run: str, *, part: str | None = None) -> list[Pod]:
     """List the pods of a run, the oldest first."""
-    with telling_errors(connection, f"listing the pods of run {run}"):
-        pods = [*connection.client.list(Pod, namespace=connection.namespace, labels=_select(run, part))]
-    return sorted(pods, key=lambda pod: str(pod.metadata and pod.metadata.creationTimestamp))
+    return _list_pods(connection, _select(run, part), f"listing the pods of run {run}")
 
 
 def list_job_pods(connection: Connection, job: str) -> list[Pod]:
     """List the pods of a Job, the oldest first."""
-    labels: Selector = {JOB_NAME_LABEL: job}
-    with telling_errors(connection, f"listing the pods of Job {job}"):
+    return _list_pods(connection, {JOB_NAME_LABEL: job}, f"listing the pods of Job {job}")
+
+
+def _list_pods(connection: Connection, labels: Selector, what: str) -> list[Pod]:
+    with telling_errors(connection, what):
         pods = [*connection.client.list(Pod, namespace=connection.namespace, labels=labels)]
     return sorted(pods, key=lambda pod: str(pod.metadata and pod.metadata.creationTimestamp))
 
 
 def read_end(pods: Sequence[Pod]) -> CoordinatorEnd | None:
-    """Read the end that a coordinator's pod left: a result, else why the last one ended; None where none has ended."""
+    """Read the end that a coordinator's pod left: a result, else why the last one ended; None where none has ended.
+
+    `pods`: of the run, those of its suites too.
+    """
     ends = [
         _parse_end(status.state.terminated.message or "", status.state.terminated.exitCode)
         for pod in reversed(pods)
+        if ((pod.metadata and pod.metadata.labels) or {}).get(PART_LABEL) == COORDINATOR
         for status in (pod.status and pod.status.containerStatuses) or ()
         if status.state and status.state.terminated
     ]
     return next((end for end in ends if end.exit_code is not None), ends[0] if ends else None)
 
 
-def has_ended(connection: Connection, run: str) -> bool:
+def has_ended(coordinator: JobState, pods: Sequence[Pod]) -> bool:
     """Whether a run has ended: a coordinator has left its end, though another pod may be on a node that is lost."""
-    if find_coordinator(connection, run).end is not None:
-        return True
-    end = read_end(list_pods(connection, run, part=COORDINATOR))
-    return end is not None and end.exit_code is not None
+    end = read_end(pods)
+    return coordinator.end is not None or (end is not None and end.exit_code is not None)
 
 
 def _select(run: str | None, part: str | None) -> Selector:
@@ -115,8 +117,8 @@ def _parse_end(message: str, status: int) -> CoordinatorEnd:
     try:
         left = json.loads(message)
         if status == 0:
-            verdicts = Counter({str(name): int(count) for name, count in left["verdicts"].items()})
-            return CoordinatorEnd(exit_code=int(left["exit_code"]), verdicts=dict(verdicts))
+            verdicts = {str(name): int(count) for name, count in left["verdicts"].items()}
+            return CoordinatorEnd(exit_code=ExitCode(int(left["exit_code"])), verdicts=verdicts)
     except (ValueError, KeyError, TypeError, AttributeError):
         pass
     problem = clip(printable(f"status {status}: {read_problem(message)}"), 500)

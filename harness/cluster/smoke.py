@@ -15,10 +15,10 @@ from lightkube.types import CascadeType
 
 from harness import __version__
 from harness.benches.bench import Check
-from harness.cluster.connection import ClusterError, Connection, telling_errors
+from harness.cluster.connection import Connection, telling_errors
 from harness.cluster.jobs import PodOptions, make_probe_job, name_of
 from harness.cluster.pod_logs import follow_log
-from harness.cluster.pod_states import find_trouble
+from harness.cluster.pod_states import PodTrouble, find_trouble, make_trouble
 from harness.cluster.run_state import list_job_pods
 from harness.errors import HarnessError
 from harness.untrusted.plain_text import clip, printable
@@ -42,6 +42,7 @@ RIGHTS = (
 _POD_WITHIN_S = 90.0
 _GIVEN_UP_AFTER_S = 15.0
 _LOOK_EVERY_S = 0.5
+_MOST_CHARACTERS = 400
 _SUBMITTER = "bind the Role ptp-harness-submitter of deploy/cluster/base to yourself"
 
 
@@ -69,7 +70,7 @@ def _check_server(connection: Connection) -> Check:
             version = answer.json()
         minor = int("".join(filter(str.isdigit, str(version["minor"]))) or 0)
         observed = printable(str(version["gitVersion"]))
-    except (ClusterError, HarnessError) as error:
+    except HarnessError as error:
         return Check(name="API server", ok=False, observed=error.message, remedy=error.next_step)
     except (ValueError, KeyError, TypeError, ConfigError):
         observed = f"{connection.server} answers, and is no API server of Kubernetes"
@@ -120,8 +121,8 @@ def _check_from_pod(connection: Connection, options: PodOptions) -> Iterator[Che
 def _wait_for_probe(connection: Connection, job: str, options: PodOptions) -> Iterator[Check]:
     """Wait until the pod has printed what it saw; say why it did not."""
     give_up_at, since = time.monotonic() + _POD_WITHIN_S, None
-    why, remedy = "the pod did not start", ""
-    while time.monotonic() < give_up_at:
+    seen = PodTrouble("the pod did not start", lasting=False, remedy="`kubectl describe pod` says more")
+    while time.monotonic() < give_up_at and (since is None or time.monotonic() - since <= _GIVEN_UP_AFTER_S):
         pods = list_job_pods(connection, job)
         phases = [pod.status.phase for pod in pods if pod.status]
         if phases and phases[-1] in ("Succeeded", "Failed"):
@@ -130,27 +131,22 @@ def _wait_for_probe(connection: Connection, job: str, options: PodOptions) -> It
             yield Check(name="image", ok=True, observed=f"{options.image} runs on node {node}")
             yield from _read_checks(lines)
             return
-        trouble = find_trouble(pods)
-        if trouble is not None:
-            why, remedy = trouble.text, trouble.remedy
-        elif refused := _find_refusal(connection, job) if not pods else "":
-            why, remedy = refused, "apply deploy/cluster/base, and see the quota of the namespace"
-        else:
-            since = None
-        if (trouble is not None and trouble.lasting) or (trouble is None and why != "the pod did not start"):
-            since = since or time.monotonic()
-            if time.monotonic() - since > _GIVEN_UP_AFTER_S:
-                break
+        trouble = find_trouble(pods) if pods else _find_refusal(connection, job)
+        seen = trouble or seen
+        since = (since or time.monotonic()) if trouble is not None and trouble.lasting else None
         time.sleep(_LOOK_EVERY_S)
-    yield Check(name="pod", ok=False, observed=why, remedy=remedy or "`kubectl describe pod` says more")
+    yield Check(name="pod", ok=False, observed=seen.text, remedy=seen.remedy)
 
 
-def _find_refusal(connection: Connection, job: str) -> str:
+def _find_refusal(connection: Connection, job: str) -> PodTrouble | None:
     """Find why no pod was made for a Job, as its events tell: quota, Pod Security, an account that is not there."""
     with telling_errors(connection, "listing events"):
         events = [*connection.client.list(Event, namespace=connection.namespace, fields={"involvedObject.name": job})]
     warnings = [event.message or "" for event in events if event.type == "Warning"]
-    return clip(printable(" ".join(warnings[-1].split())), 400) if warnings else ""
+    if not warnings:
+        return None
+    remedy = "apply deploy/cluster/base, and see the quota of the namespace"
+    return make_trouble(warnings[-1], lasting=True, remedy=remedy)
 
 
 def _read_checks(lines: list[str]) -> Iterator[Check]:
@@ -158,7 +154,7 @@ def _read_checks(lines: list[str]) -> Iterator[Check]:
     try:
         seen = [Check(**each) for each in json.loads("\n".join(lines))]
     except (ValueError, TypeError):
-        last = clip(printable(" ".join(lines[-2:])), 400)
+        last = clip(printable(" ".join(lines[-2:])), _MOST_CHARACTERS)
         yield Check(name="pod", ok=False, observed=f"it ended with: {last}", remedy="see whether the image is ours")
         return
     for check in seen:
@@ -173,6 +169,6 @@ def _read_checks(lines: list[str]) -> Iterator[Check]:
             yield Check(
                 name=f"in a pod: {printable(check.name)[:40]}",
                 ok=bool(check.ok),
-                observed=clip(printable(str(check.observed)), 400),
-                remedy=clip(printable(str(check.remedy)), 400),
+                observed=clip(printable(str(check.observed)), _MOST_CHARACTERS),
+                remedy=clip(printable(str(check.remedy)), _MOST_CHARACTERS),
             )

@@ -119,13 +119,14 @@ def resume(
     prepare_bench(prepared, controls)
     context = make_context(run, prepared, ledger, settings, controls)
     lines = ledger.hosts(run)
-    of_others = {each.host for each in ledger.hosts_of_others(run)}  # a helper that lives settles its host itself
+    others = ledger.hosts_of_others(run)
+    of_others = {each.host for each in others}  # a helper that lives settles its host itself
     judged = {
         line.host: settle_judged(line, line.record, context)
         for line in lines
         if line.record is not None and line.host not in of_others
     }
-    others_work = sum(each.owner is not None and each.owner.alive() for each in ledger.hosts_of_others(run))
+    others_work = sum(each.owner is not None and each.owner.alive() for each in others)
     open_hosts = len(lines) - len(judged) - others_work
     context.events.publish(
         f"run {run} goes on: {len(judged)} of {len(lines)} hosts are judged, {open_hosts} begin anew"

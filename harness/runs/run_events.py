@@ -9,7 +9,7 @@ from harness.model import Event, Listener, Stage
 from harness.runs.release_failures import ReleaseFailures
 from harness.store.evidence_folder import EvidenceFolder
 from harness.store.ledger import Ledger
-from harness.untrusted.plain_text import clip, printable
+from harness.untrusted.plain_text import one_line
 
 EVENTS = "events.jsonl"
 _MOST_CHARACTERS = 300
@@ -18,7 +18,7 @@ _log = logging.getLogger(__name__)
 
 def make_event(text: str, *, run: str | None, host: str | None, stage: Stage | None) -> Event:
     """Make an event of this moment. Its text becomes one line of at most 300 characters, without control characters."""
-    line = clip(printable(" ".join(text.split())), _MOST_CHARACTERS)
+    line = one_line(text, _MOST_CHARACTERS)
     return Event(run=run, host=host, stage=stage, text=line, at=datetime.datetime.now(datetime.UTC))
 
 

@@ -17,7 +17,7 @@ import sqlalchemy as sql
 from harness.model import Event, Stage
 from harness.store.database import Result, find_part, now_ns
 from harness.store.tables import EVENTS, HOSTS, RUNS
-from harness.untrusted.plain_text import clip, printable
+from harness.untrusted.plain_text import one_line
 
 MOST_IN_ONE_WRITE = 5000
 _MOST_CHARACTERS = 300
@@ -50,7 +50,7 @@ class EventDraft:
 
 def make_draft(text: str, host: str | None = None, stage: Stage | None = None) -> EventDraft:
     """Make an event without a number. Its text becomes one line of at most 300 characters."""
-    return EventDraft(host=host, stage=stage, text=clip(printable(" ".join(text.split())), _MOST_CHARACTERS))
+    return EventDraft(host=host, stage=stage, text=one_line(text, _MOST_CHARACTERS))
 
 
 class WaitingEvents:

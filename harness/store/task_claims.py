@@ -19,7 +19,7 @@ _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 10.0, 600.0
 
 
 class TaskUse(NamedTuple):
-    """What a task that runs uses. `here`: its process is of this machine."""
+    """The use of a bench by a task that runs. `here`: its process is of this machine."""
 
     bench: str
     submitter: str

@@ -43,6 +43,11 @@ def clip(text: str, characters: int = MOST_CHARACTERS) -> str:
     return text if len(text) <= characters else f"{text[:characters]}... ({len(text)} characters)"
 
 
+def one_line(text: str, characters: int = MOST_CHARACTERS) -> str:
+    """Make one line of a text, without characters that steer a terminal, cut to `characters`."""
+    return clip(printable(" ".join(text.split())), characters)
+
+
 def bounded(value: T, *, characters: int = MOST_CHARACTERS, items: int = MOST_ITEMS) -> T:
     """Copy plain data with every text well formed and clipped, and every list or mapping cut to `items`."""
     return _bound_value(value, characters, items)  # type: ignore[no-any-return]

@@ -3,13 +3,13 @@
 import json
 import os
 import re
-import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -35,43 +35,42 @@ CAMPAIGN = ("good", "good", "bad", "full", "good")
 """Types of the scripted bench: two of these hosts get no measurement."""
 
 
-@dataclass
 class CampaignRun:
-    """`cluster run` in a process of its own; `name` is that of the run."""
+    """`cluster run` in a process of its own, and the lines that it prints; `name` is that of the run."""
 
-    process: subprocess.Popen[str]
-    lines: list[str] = field(default_factory=list)
-    name: str = ""
+    def __init__(self, argv: Sequence[str], environ: Mapping[str, str]) -> None:
+        self.process = subprocess.Popen(argv, env=environ, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        self.lines: list[str] = []
+        self.name = ""
+        self._searched = 0
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            if found := re.search(r"run (\w+) is submitted", line):
+                self.name = found[1]
+            self.lines.append(line.rstrip())
 
     def read_until(self, pattern: str, within_s: float = 120.0) -> str:
-        """Read what it prints until a line matches; return that line."""
-        assert self.process.stderr is not None
-        signal.signal(signal.SIGALRM, _too_late)
-        signal.alarm(int(within_s))
-        try:
-            for line in self.process.stderr:
-                self._take(line)
+        """Wait until it prints a line that matches, behind the last one that was waited for; return that line."""
+        give_up_at = time.monotonic() + within_s
+        while True:
+            while self._searched < len(self.lines):
+                line = self.lines[self._searched]
+                self._searched += 1
                 if re.search(pattern, line):
-                    return line.rstrip()
-        finally:
-            signal.alarm(0)
-        raise AssertionError(f"no line has {pattern!r}:\n" + "\n".join(self.lines))
+                    return line
+            assert time.monotonic() < give_up_at, f"no line has {pattern!r}:\n" + "\n".join(self.lines)
+            assert self._reader.is_alive(), f"it has ended, and no line has {pattern!r}:\n" + "\n".join(self.lines)
+            time.sleep(0.02)
 
     def end(self, within_s: float = 240.0) -> int:
         """Wait for its end; return its exit code."""
-        _, rest = self.process.communicate(timeout=within_s)
-        for line in rest.splitlines():
-            self._take(line)
-        return self.process.returncode
-
-    def _take(self, line: str) -> None:
-        self.lines.append(line.rstrip())
-        if found := re.search(r"run (\w+) is submitted", line):
-            self.name = found[1]
-
-
-def _too_late(_number: int, _frame: object) -> None:
-    raise AssertionError("the command printed nothing more in time")
+        code = self.process.wait(within_s)
+        self._reader.join()
+        return code
 
 
 @dataclass
@@ -100,8 +99,7 @@ class Team:
         file = self.folder / "campaign.yaml"
         file.write_text(json.dumps({"bench": "lab", "instance_types": types}))
         argv = [sys.executable, "-m", "harness", "cluster", "run", str(file), "--pull", "Never", *words]
-        pipe = subprocess.PIPE
-        return CampaignRun(subprocess.Popen(argv, env=self.environ(), stdout=pipe, stderr=pipe, text=True))
+        return CampaignRun(argv, self.environ())
 
     def set_environment(self, **values: str) -> None:
         """Set variables of the pods that are made from now on."""
@@ -154,14 +152,13 @@ class Team:
             assert job.metadata is not None
             with suppress(ApiError):  # it has just gone with the Job that made it
                 self.admin.delete(Job, str(job.metadata.name), namespace=SPACE, cascade=CascadeType.FOREGROUND)
-        wait_until(lambda: not list(self.admin.list(Pod, namespace=SPACE)), "pods are left", within_s=180)
+        self.cluster.wait_for(lambda: not list(self.admin.list(Pod, namespace=SPACE)), "no pod is left", within_s=180)
 
 
 @pytest.fixture(scope="session")
 def images(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A store with the image of scripted hosts."""
     programs = kubernetes.require_programs()
-    scripted_image.require_base()
     folder = tmp_path_factory.mktemp("images")
     scripted_image.write_archive(folder / "scripted.tar")
     with containerd.image_store(programs, folder / "store", [folder / "scripted.tar"]) as store:
@@ -225,11 +222,3 @@ def make_secret(name: str, values: Mapping[str, str]) -> dict[str, Any]:
 def _create(client: Client, document: Mapping[str, Any]) -> None:
     described: Any = from_dict({**document, "metadata": {**document["metadata"], "namespace": SPACE}})
     client.create(described, namespace=SPACE)
-
-
-def wait_until(condition: Callable[[], Any], what: str, within_s: float = 60.0) -> None:
-    """Wait until a condition holds."""
-    give_up_at = time.monotonic() + within_s
-    while not condition():
-        assert time.monotonic() < give_up_at, what
-        time.sleep(0.1)

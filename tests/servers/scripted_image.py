@@ -1,47 +1,38 @@
 """Make an image whose command has scripted hosts: that of `make image`, with this checkout's code in it."""
 
 import importlib.util
-import os
 import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
 
-from harness import __version__
+from tests.servers.containers import IMAGE, buildah, read_image
 
 ROOT = Path(__file__).parents[2]
-BASE, NAME = f"localhost/ptp-harness:{__version__}", "ptp-harness:scripted"
+NAME = "ptp-harness:scripted"
 _CODE = "/opt/tests"
 _PACKAGES = ("_pytest", "pytest", "pluggy", "iniconfig", "pygments", "py")
 """What the scripted command imports, and the image of `make image` does not have."""
 
 
-def require_base() -> None:
-    """Skip the test where the image of this version cannot be had."""
-    if shutil.which("buildah") is None or os.geteuid() != 0:
-        pytest.skip("needs root and buildah")
-    if subprocess.run(["buildah", "inspect", "--type", "image", BASE], capture_output=True, check=False).returncode:
-        pytest.skip(f"there is no image {BASE} (make image)")
-
-
 def write_archive(archive: Path) -> None:
-    """Write the image as `docker save` does."""
-    container = _buildah("from", "--pull-never", BASE)
+    """Write the image as `docker save` does; skips the test where the image of this version cannot be had."""
+    read_image()
+    container = buildah("from", "--pull-never", IMAGE)
     try:
-        root = Path(_buildah("mount", container))
+        root = Path(buildah("mount", container))
         (installed,) = root.glob("opt/ptp-harness/lib/python3*/site-packages")
         _replace_code(installed)
         for name in ("programs", "doubles", "servers"):
             shutil.copytree(ROOT / "tests" / name, root / _CODE.lstrip("/") / "tests" / name, ignore=_ignored)
         entrypoint = '["python3", "-m", "tests.programs.scripted_command"]'
         environ = [f"--env=PYTHONPATH={_CODE}", "--env=PTP_TEST_FOLDER=/tmp/scripted"]
-        _buildah("config", "--entrypoint", entrypoint, *environ, "--cmd", "", container)
-        image = _buildah("commit", "--quiet", "--format", "docker", container)
-        _buildah("push", "--quiet", image, f"docker-archive:{archive}:{NAME}")
-        _buildah("rmi", image)
+        buildah("config", "--entrypoint", entrypoint, *environ, "--cmd", "", container)
+        image = buildah("commit", "--quiet", "--format", "docker", container)
+        buildah("push", "--quiet", image, f"docker-archive:{archive}:{NAME}")
+        buildah("rmi", image)
     finally:
-        _buildah("rm", container)
+        buildah("rm", container)
 
 
 def _replace_code(installed: Path) -> None:
@@ -64,9 +55,3 @@ def _replace_code(installed: Path) -> None:
 
 
 _ignored = shutil.ignore_patterns("__pycache__")
-
-
-def _buildah(*words: str) -> str:
-    done = subprocess.run(["buildah", *words], capture_output=True, text=True, timeout=300, check=False)
-    assert done.returncode == 0, f"{words}: {done.stderr}"
-    return done.stdout.strip()
