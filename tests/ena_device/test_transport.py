@@ -271,7 +271,8 @@ def test_descriptors_are_not_kept(socket_device: RunningDevice) -> None:
                 [(socket.SOL_SOCKET, socket.SCM_RIGHTS, struct.pack("ii", fds[0], fds[1]))],
             )
         wait_for(lambda: not socket_device.ask()["connected"], "the device is free")
-    wait_for(lambda: open_fds() == before, "as many open descriptors as before")
+    # At most: the connection by which the fixture asked whether the device runs may have been open still.
+    wait_for(lambda: open_fds() <= before, "not more open descriptors than before")
 
 
 def test_memory_is_mapped_and_unmapped(peer: Peer) -> None:
