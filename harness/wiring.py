@@ -55,10 +55,12 @@ def bench(
     options: CloudOptions | None = None,
     *,
     regions: Collection[str] | None = None,
+    ledger: Ledger | None = None,
 ) -> Bench:
     """Make the bench of that name. Raises RequestError for an unknown name, or when the inventory is missing.
 
-    `regions`: those that EC2 is searched in for what is left; None: all that it knows.
+    `regions`: those that EC2 is searched in for what is left; None: all that it knows. `ledger`: its processes
+    share the limits of a cloud's account.
     """
     match name:
         case BenchName.LAB:
@@ -72,8 +74,10 @@ def bench(
         case BenchName.EC2:
             from harness.benches.ec2.bench import Ec2Bench
             from harness.model.cloud import CloudOptions
+            from harness.store.account_limits import LedgerLimits
 
-            return Ec2Bench(settings, options or CloudOptions(), regions=regions)
+            limits = None if ledger is None else LedgerLimits(ledger.database)
+            return Ec2Bench(settings, options or CloudOptions(), regions=regions, limits=limits)
         case _:
             raise RequestError(f"there is no bench {name!r}", next_step=f"benches: {', '.join(BenchName)}")
 
@@ -90,12 +94,12 @@ def checks(
     return bench(name, settings, inventory).checks()
 
 
-def benches(settings: Settings) -> Benches:
-    """Make the functions that prepare runs on the benches of these settings."""
+def benches(settings: Settings, ledger: Ledger | None = None) -> Benches:
+    """Make the functions that prepare runs on the benches of these settings. `ledger`: of the runs, as in `bench`."""
     from harness.runs.prepare import Benches
 
     def make_bench(campaign: Campaign) -> Bench:
-        return bench(campaign.bench, settings, campaign.inventory, campaign.cloud)
+        return bench(campaign.bench, settings, campaign.inventory, campaign.cloud, ledger=ledger)
 
     def resolve_types(named: Sequence[str], campaign: Campaign) -> Sequence[str]:
         if campaign.select is None:
@@ -131,7 +135,8 @@ def service_context(
     from harness.service.context import make_context
 
     sources = run_sources(settings, ledger)
-    context = make_context(settings, options, ledger, benches(settings), lambda name: bench(name, settings), sources)
+    make_bench = partial(bench, settings=settings, ledger=ledger)
+    context = make_context(settings, options, ledger, benches(settings, ledger), make_bench, sources)
     if sites is not None:
         from harness.service.sites.hub_metrics import HubCollector
         from harness.service.sites.make_hub import make_hub
@@ -192,11 +197,7 @@ def list_types(bench_name: str, region: str | None, settings: Settings, ledger: 
     summaries = {name: kind.summary for name, kind in bench(bench_name, settings).types().items()}
     measured = type_knowledge.load_measurements(ledger, bench_name, None)
     joined = type_knowledge.join_by_name(claims.find_last_claims(summaries, measured), measured)
-    return {
-        "schema": type_table.SCHEMA,
-        "bench": bench_name,
-        "types": type_table.plain_document(summaries, joined),
-    }
+    return {"schema": type_table.SCHEMA, "bench": bench_name, "types": type_table.plain_document(summaries, joined)}
 
 
 def sweep(
@@ -229,7 +230,7 @@ def sweep(
         places += [Place(bench=BenchName.EC2, region=region) for region in sorted(known)]
 
     def make_bench(name: str, regions: Collection[str] | None) -> Bench:
-        return bench(name, settings, regions=regions)
+        return bench(name, settings, regions=regions, ledger=books)
 
     return Sweep(places, make_bench, books, selection, progress)
 
@@ -371,9 +372,8 @@ def ec2_cached_regions(settings: Settings) -> list[tuple[str, str]]:
 def ec2_steps(region: str | None) -> str:
     """Format the steps by which a person proves what only a real AWS account can prove."""
     from harness.benches.ec2.account import account_steps
-    from harness.benches.ec2.api.api import Api
 
-    return account_steps.text(Api(region).region)
+    return account_steps.text(_api(region).region)
 
 
 def ec2_types(

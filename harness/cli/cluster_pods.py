@@ -20,6 +20,7 @@ from harness import wiring
 from harness.campaign.campaign import Campaign
 from harness.cli import output, run_controls
 from harness.cli.progress import show_progress
+from harness.cluster import pod_settings
 from harness.cluster.jobs import TRY_AGAIN, read_options
 from harness.errors import ConflictError, HarnessError
 from harness.report import text
@@ -29,7 +30,6 @@ from harness.runs.context import RunControls
 from harness.runs.prepare import prepare_resolved
 from harness.store.ledger import Ledger
 from harness.store.owners import OwnershipLostError
-from harness.system import settings
 from harness.system.signals import handling_stop_signals
 
 RunName = Annotated[str, typer.Argument(metavar="RUN", help="The name of the run.")]
@@ -55,7 +55,7 @@ def coordinate(
     from harness.cluster.connection import connect
     from harness.cluster.coordinator import Coordinator
 
-    configuration = settings.load()
+    configuration = pod_settings.load()
     with _trying_again(), show_progress(output.console(), live=False) as display:
         ledger = wiring.ledger(configuration)
         coordinator = Coordinator(
@@ -64,7 +64,7 @@ def coordinate(
             options=read_options(options),
             ledger=ledger,
             settings=configuration,
-            benches=wiring.benches(configuration),
+            benches=wiring.benches(configuration, ledger),
             controls=RunControls(listener=display.show),
             hosts_per_pod=hosts_per_pod,
         )
@@ -86,7 +86,7 @@ def probe() -> None:
     """
     from harness.cluster.pod_probe import look
 
-    output.emit([asdict(check) for check in look(settings.load())])
+    output.emit([asdict(check) for check in look(pod_settings.load())])
 
 
 def pod(
@@ -104,15 +104,16 @@ def pod(
     """
     from harness.cluster.suites import make_suites
 
-    configuration = settings.load()
+    configuration = pod_settings.load()
     with _trying_again():
         ledger = wiring.ledger(configuration)
         campaign = _wait_for_leader(run, ledger)
         if campaign is None:
             output.say(f"run {run} needs no more hosts")
             return
+        pod_settings.require_signing_key(campaign, configuration)
         types = next((each.types for each in make_suites(campaign, campaign.instance_types) if each.kind == suite), ())
-        prepared = prepare_resolved(campaign, configuration, wiring.benches(configuration))
+        prepared = prepare_resolved(campaign, configuration, wiring.benches(configuration, ledger))
         prepared = replace(prepared, plan=replace(prepared.plan, parallel=parallel))
         with show_progress(output.console(), bench=campaign.bench, live=False) as display:
             controls = run_controls.make_controls(display, lambda _run: "")

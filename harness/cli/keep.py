@@ -120,7 +120,7 @@ def _load_run(run: str) -> tuple[str, Ledger, Bench]:
     ledger = wiring.ledger(configuration)
     line = ledger.find(run)
     inventory = ledger.campaign(line.run).get("inventory")
-    return line.run, ledger, wiring.bench(line.bench, configuration, inventory)
+    return line.run, ledger, wiring.bench(line.bench, configuration, inventory, ledger=ledger)
 
 
 def _require_made_hosts(run: str, bench: Bench) -> None:

@@ -24,7 +24,7 @@ def resume(run_name: run_argument.DeadRun, forms: report.Forms = None, json: rep
     ledger = wiring.ledger(configuration)
     run_name = ledger.find(run_name).run
     campaign = campaign_run.read_dead_campaign(run_name, ledger)
-    prepared = prepare_resolved(campaign, configuration, wiring.benches(configuration))
+    prepared = prepare_resolved(campaign, configuration, wiring.benches(configuration, ledger))
     with progress.open_display(campaign.bench) as display:
         controls = run_controls.campaign_controls(display, campaign)
         record = campaign_run.resume(run_name, prepared, ledger, configuration, controls)

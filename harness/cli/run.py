@@ -98,13 +98,14 @@ def run(
     flags = source | {"depth": depth, "disturbances": disturb or None, "keep": keep, "parallel": parallel}
     requested = campaign_options.load_campaign(targets, read_only=read_only, duration=duration, **flags)
     configuration = settings.load()
+    ledger = wiring.ledger(configuration)
     with campaign_options.placing_unknown_types(targets):
-        prepared = prepare(requested, configuration, wiring.benches(configuration))
+        prepared = prepare(requested, configuration, wiring.benches(configuration, ledger))
     for warning in prepared.plan.warnings:
         output.say(f"warning: {warning}")
     with progress.open_display(requested.bench) as display:
         controls = run_controls.campaign_controls(display, requested)
-        record = campaign_run.start(prepared, wiring.ledger(configuration), configuration, controls)
+        record = campaign_run.start(prepared, ledger, configuration, controls)
     end_command(record, configuration, targets_of_report)
 
 
@@ -114,7 +115,7 @@ def _help_with(name: str, parallel: int | None) -> None:
     ledger = wiring.ledger(configuration)
     run_name = ledger.find(name).run
     campaign = helping.read_living_campaign(run_name, ledger)
-    prepared = prepare_resolved(campaign, configuration, wiring.benches(configuration))
+    prepared = prepare_resolved(campaign, configuration, wiring.benches(configuration, ledger))
     if parallel is not None:
         prepared = replace(prepared, plan=replace(prepared.plan, parallel=parallel))
     with progress.open_display(campaign.bench) as display:

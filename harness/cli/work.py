@@ -43,7 +43,7 @@ def work(
     if not next_task:
         service_options.watch_queue(queue, limits, configuration, waits=waits)
         return
-    benches = wiring.benches(configuration)
+    benches = wiring.benches(configuration, ledger)
     if sys.stdin.buffer.readline() != service_options.GO:
         return
     line = queue.claim(limits) or queue.take_over()  # a dead process of another machine is watched first

@@ -13,6 +13,7 @@ from lightkube.resources.batch_v1 import Job
 from harness.campaign.campaign import Campaign
 from harness.cluster.connection import Connection, telling_errors
 from harness.cluster.jobs import CAMPAIGN_FILE, PodOptions, decode_campaign, name_coordinator
+from harness.cluster.pod_settings import require_signing_key
 from harness.cluster.pod_work import PodWork
 from harness.errors import ConflictError, RequestError
 from harness.model import RunRecord
@@ -67,6 +68,7 @@ class Coordinator:
             line = self.ledger.find(self.run)
         except UnknownRunError:
             campaign = read_campaign(Path(CAMPAIGN_FILE))
+            require_signing_key(campaign, self.settings)
             prepared, work = prepare(campaign, self.settings, self.benches), self._make_work(campaign, own_job)
             return campaign_run.start(prepared, self.ledger, self.settings, self.controls, name=self.run, work=work)
         while line.alive():

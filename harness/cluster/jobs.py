@@ -33,7 +33,7 @@ CAMPAIGN_FILE = "/run/ptp-harness/campaign"
 COORDINATOR_ACCOUNT, POD_ACCOUNT = "ptp-harness-coordinator", "ptp-harness-pod"
 SECRET = "ptp-harness"  # the name of the object
 SECRET_FOLDER = "/run/secrets/ptp-harness"  # where it is mounted
-LEDGER_KEY, EVIDENCE_KEY = "ledger-url", "evidence-url"
+LEDGER_KEY, EVIDENCE_KEY, SIGNING_KEY = "ledger-url", "evidence-url", "signing-key"
 STATE_FOLDER = "/var/lib/ptp-harness"
 USER = 10001
 

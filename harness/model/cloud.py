@@ -4,9 +4,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from harness.model.ec2_enums import Access, Architecture, Market, PlacementKeyword
+from harness.model.records import Token
 
 DEFAULT_IMAGE = "al2023"
 LEAST_VOLUME_GIB, MOST_VOLUME_GIB = 8, 16384
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostInUse:
+    """A host that a process works on. `launched`: whether it got beyond that; `region`: None for the usual one."""
+
+    token: Token
+    instance_type: str
+    region: str | None
+    launched: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,11 +6,12 @@ from typing import Any
 
 import sqlalchemy as sql
 
-from harness.model import HostState, Outcome
+from harness.model import HostState, Outcome, Stage, Token
+from harness.model.cloud import HostInUse
 from harness.store.database import Database
 from harness.store.ledger_lines import StepLine
 from harness.store.ledger_reader import make_step_line
-from harness.store.tables import HOST_TOKEN, HOSTS, STEPS
+from harness.store.tables import HOST_TOKEN, HOSTS, RUNS, STEPS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +54,26 @@ def list_progress(database: Database, run: str, *, after: int = -1, most: int = 
         return [_make_progress(row, by_host) for row in db.execute(hosts).all()]
 
     return database.read(read)
+
+
+def list_hosts_in_use(database: Database, bench: str) -> list[HostInUse]:
+    """List the hosts of a bench that processes work on, of all runs."""
+    launched = sql.exists().where(STEPS.c.token == HOST_TOKEN, STEPS.c.stage != Stage.PROVISION)
+    query = (
+        sql.select(HOSTS.c.run, HOSTS.c.host, HOSTS.c.attempt, HOSTS.c.instance_type)
+        .add_columns(RUNS.c.campaign["region"].as_string().label("region"), launched.label("launched"))
+        .join(RUNS, RUNS.c.run == HOSTS.c.run)
+        .where(RUNS.c.bench == bench, RUNS.c.record.is_(None), HOSTS.c.owner.is_not(None), HOSTS.c.state.is_(None))
+    )
+    return [
+        HostInUse(
+            token=Token(run=row.run, host=row.host, attempt=row.attempt),
+            instance_type=row.instance_type,
+            region=row.region,
+            launched=row.launched,
+        )
+        for row in database.read(lambda db: db.execute(query).all())
+    ]
 
 
 def select_latest_steps(chosen: sql.ColumnElement[bool]) -> sql.Select[Any]:

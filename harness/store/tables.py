@@ -211,3 +211,9 @@ SITES = sql.Table(
     sql.Column("added_ns", sql.BigInteger, nullable=False),
     sql.Column("added_by", sql.String(255), nullable=False),
 )
+BUCKETS = sql.Table(
+    "request_buckets",
+    METADATA,
+    sql.Column("bucket", sql.String(160), primary_key=True),  # of which account, Region and operation
+    sql.Column("full_ns", sql.BigInteger, nullable=False),  # when it will be full again
+)

@@ -11,6 +11,7 @@ from harness.untrusted import input_checks, names
 LEDGER_URL = "PTP_HARNESS_LEDGER_URL"
 LEDGER_URL_FILE = "PTP_HARNESS_LEDGER_URL_FILE"
 EVIDENCE_URL = "PTP_HARNESS_EVIDENCE_URL"
+SIGNING_KEY = "PTP_HARNESS_SIGNING_KEY"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +73,7 @@ def load(environ: Mapping[str, str] = os.environ) -> Settings:
         pulumi_backend=_read_name(environ, "PTP_HARNESS_PULUMI_BACKEND", _BACKEND, "a URL such as s3://BUCKET"),
         ledger=_read_url(environ, LEDGER_URL) or _read_url_in_file(environ, LEDGER_URL_FILE),
         evidence=_read_url(environ, EVIDENCE_URL),
-        signing_key=_read_path(environ, "PTP_HARNESS_SIGNING_KEY"),
+        signing_key=_read_path(environ, SIGNING_KEY),
         lease_s=_read_number(environ, "PTP_HARNESS_LEASE", 0.0, least=2.0, most=30.0) or None,
     )
 

@@ -21,6 +21,7 @@ from harness.benches.bench import (
 from harness.benches.ec2 import checks, price_terms
 from harness.benches.ec2.account import lease_tags, resource_removal, signing, ssh_access, tagged_resources
 from harness.benches.ec2.account.tagged_resources import TaggedResource
+from harness.benches.ec2.api.account_limits import AccountLimits
 from harness.benches.ec2.api.api import Api
 from harness.benches.ec2.engine import engine_home
 from harness.benches.ec2.engine.engine import Engine
@@ -59,15 +60,16 @@ class Ec2Bench:
         regions: Collection[str] | None = None,
         pause: Callable[[float], None] = time.sleep,
         now: Callable[[], float] = time.monotonic,
+        limits: AccountLimits | None = None,
     ) -> None:
         """`regions`: those in which resources are listed, and searched for hosts without a launch record.
 
         None: that of the options, and those of all launch records. `pause` and `now`: the clock by which calls of AWS
-        and the removal of resources wait.
+        and the removal of resources wait. `limits`: shared with other processes that call EC2, if any do.
         """
         self._settings, self.options = settings, options
         self._regions = None if regions is None else {*regions}
-        self._pause, self._now = pause, now
+        self._pause, self._now, self._limits = pause, now, limits
         self.records = LaunchRecords(settings.state_dir / "ec2" / "hosts")
         self._engine = Engine(engine_home.load_engine_home(settings))
         self._apis: dict[str | None, Api] = {}
@@ -367,7 +369,7 @@ class Ec2Bench:
     def _api(self, region: str | None) -> Api:
         with self._lock:
             if region not in self._apis:
-                api = Api(region, pause=self._pause, now=self._now)
+                api = Api(region, pause=self._pause, now=self._now, limits=self._limits)
                 self._apis[region] = self._apis.setdefault(api.region, api)
             return self._apis[region]
 

@@ -9,6 +9,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
+from functools import cached_property
 from typing import Any
 
 import boto3
@@ -24,7 +25,8 @@ from botocore.exceptions import (
 from botocore.parsers import ResponseParserError
 
 from harness.benches.bench import BenchError, FatalError, TransientError
-from harness.benches.ec2.api import api_errors
+from harness.benches.ec2.api import account_limits, api_errors
+from harness.benches.ec2.api.account_limits import AccountLimits
 from harness.benches.ec2.api.api_errors import ErrorKind
 from harness.untrusted.nearest import format_nearest, nearest_names
 
@@ -56,8 +58,12 @@ class Api:
         *,
         pause: Callable[[float], None] = time.sleep,
         now: Callable[[], float] = time.monotonic,
+        limits: AccountLimits | None = None,
     ) -> None:
-        """`pause` may raise, to end early; `now` is the clock that it waits by. Raises FatalError without a Region."""
+        """`pause` may raise, to end early; `now` is the clock that it waits by. Raises FatalError without a Region.
+
+        `limits`: shared with other processes that call EC2; None: this one keeps to no rate.
+        """
         region_name = region or os.environ.get("AWS_REGION")  # every other SDK and Pulumi read it; boto3 does not
         try:
             self._session: Any = boto3.Session(region_name=region_name or None)
@@ -72,6 +78,7 @@ class Api:
         self._lock = threading.Lock()
         self._not_before = 0.0
         self._pause, self._now = pause, now
+        self.limits = limits
 
     def call(
         self,
@@ -86,19 +93,24 @@ class Api:
     ) -> Any:
         """Make a call and return the answer as a dictionary. `operation` is boto3's method; errors begin with `task`.
 
-        Retries transient errors, and delays all other callers meanwhile. Raises BenchError of the error's kind.
+        Retries transient errors, and delays all other callers meanwhile. Waits for a token of the shared bucket, where
+        there are such. Raises BenchError of the error's kind.
         `region` names another Region than ours (only a few have prices). With several hosts in `host`, the call counts
         for each of them in part.
         """
         client = self.client(service, region or self.region)
         for attempt in range(1, tries + 1):
             self._wait()
+            if service == "ec2" and (wait_s := self.take_token(operation)) > 0:
+                self._pause(wait_s)
             self._count(service, client, operation, host)
             try:
                 return getattr(client, operation)(**parameters)
             except ClientError as caught:
                 error = api_errors.from_botocore(caught, task)
                 code = str(caught.response.get("Error", {}).get("Code", ""))
+                if service == "ec2" and api_errors.is_throttled(code):
+                    self.empty_bucket(operation)
                 if api_errors.kind_of_code(code) is not ErrorKind.TRANSIENT or attempt == tries:
                     raise error from caught
                 self._hold_back(attempt)
@@ -129,6 +141,31 @@ class Api:
             if not answer.get("NextToken"):
                 return
             token = {"NextToken": answer["NextToken"]}
+
+    def take_token(self, operation: str) -> float:
+        """Take a token for a request of EC2; return how long to wait for it, s. `operation`: boto3's method."""
+        if self.limits is None:
+            return 0.0
+        bucket = account_limits.find_bucket(operation)
+        return self.limits.take(self._name_bucket(operation), bucket.size, bucket.per_s)
+
+    def empty_bucket(self, operation: str) -> None:
+        """Tell all who share EC2's limits that it has refused a request, since there were too many."""
+        if self.limits is not None:
+            bucket = account_limits.find_bucket(operation)
+            self.limits.empty(self._name_bucket(operation), bucket.size, bucket.per_s, _FIRST_BACKOFF_S)
+
+    def _name_bucket(self, operation: str) -> str:
+        return f"{self._account}/{self.region}/{operation}"
+
+    @cached_property
+    def _account(self) -> str:
+        """The number of the account; "" where it cannot be found out."""
+        try:
+            answer = self.call("sts", "get_caller_identity", task="asking which account this is", tries=1)
+        except BenchError:
+            return ""
+        return str(answer.get("Account", ""))
 
     def endpoint(self, service: str) -> str:
         """Return the address of a service: AWS's own, or the one in AWS_ENDPOINT_URL or AWS_ENDPOINT_URL_<SERVICE>."""

@@ -175,6 +175,9 @@ _IN_TEXT = (
 )
 """Error formats, in order: the AWS provider, botocore, a StateReason, a Spot request's status, older providers."""
 
+_THROTTLED = re.compile(
+    r"\b(RequestLimitExceeded|TooManyRequestsException|(?:EC2|Request)?Throttl(?:ed|ing)(?:Exception)?)\b"
+)
 _ENCODED = re.compile(r"\s*Encoded authorization failure message:\s*\S+")
 
 
@@ -184,6 +187,16 @@ def kind_of_code(code: str, message: str = "") -> ErrorKind | None:
     if kind in (ErrorKind.PLACE, ErrorKind.NOT_OFFERED, ErrorKind.SETTING, None):
         return next((refined for phrase, refined in _IN_WORDS if phrase in message), kind)
     return kind
+
+
+def is_about_vcpus(words: str) -> bool:
+    """Return whether an error that names a code is about a quota of vCPUs, which each instance uses."""
+    return any(code in words for code in _VCPUS)
+
+
+def is_throttled(words: str) -> bool:
+    """Return whether a code, or an error that names one, says that there were too many requests."""
+    return _THROTTLED.search(words) is not None
 
 
 def is_absent(code: str) -> bool:

@@ -13,13 +13,15 @@ from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from harness.benches.bench import BenchError, Progress, TransientError
+from harness.benches.bench import BenchError, Progress, QuotaError, TransientError
+from harness.benches.ec2.api import api_errors
 from harness.benches.ec2.engine.engine import Engine
 from harness.benches.ec2.engine.resource_failures import EngineError
 from harness.benches.ec2.engine.stack import StackOutputs, StackSettings
 from harness.benches.ec2.instances import instance_poll
 from harness.benches.ec2.instances.instance_poll import Cancelled, Instance, InstancePoll
 from harness.benches.ec2.instances.launch_records import LaunchRecord, LaunchRecords
+from harness.benches.ec2.instances.quota_queue import QuotaQueue
 from harness.benches.ec2.instances.region import Region
 from harness.benches.ec2.instances.run_keys import RunKeys
 from harness.benches.ec2.market import launch_places, placement_groups
@@ -28,6 +30,7 @@ from harness.model.ec2_deadlines import deadlines_of
 from harness.model.ec2_enums import Access
 
 _LOOK_S = 0.5
+_LAUNCH = "run_instances"
 _BUSY_PAUSES_S = (5.0, 10.0, 20.0, 40.0)
 """Pauses before a place is tried again that EC2 refused for a reason that passes, at random shortened by up to a half.
 
@@ -47,6 +50,7 @@ class LaunchContext:
     threads: Executor
     controller_cidr: str | None
     pause: Callable[[float], None] = time.sleep
+    now: Callable[[], float] = time.monotonic
 
 
 @dataclass(slots=True, kw_only=True)
@@ -69,7 +73,7 @@ class HostLaunch:
         info = region.info(self.record.instance_type)
         for place in region.attempts(info):
             try:
-                return self._try_patiently(place)
+                return self._try_in_turn(place)
             except BenchError as error:
                 if not launch_places.may_try_elsewhere(error):
                     raise
@@ -77,6 +81,26 @@ class HostLaunch:
                 failures.append((place, error))
                 self._note_ended()
         raise launch_places.combine_failures(info.name, failures)
+
+    def _try_in_turn(self, place: LaunchPlace) -> LaunchRecord:
+        """Try a place, and try it again when another host of ours no longer uses the quota that was used up."""
+        region = self.context.region
+        queue = QuotaQueue(
+            token=self.record.token,
+            instance_type=place.instance_type,
+            region=region.api.region,
+            market=region.options.market,
+            limits=region.api.limits,
+            pause=self._pause,
+            now=self.context.now,
+        )
+        while True:
+            try:
+                return self._try_patiently(place)
+            except QuotaError as error:
+                if not queue.wait(error):
+                    raise
+                self._note_ended()
 
     def _try_patiently(self, place: LaunchPlace) -> LaunchRecord:
         """Try a place, and try it again while EC2 refuses the request only for now: throttling, or an error of its own.
@@ -89,6 +113,8 @@ class HostLaunch:
             except TransientError as error:
                 if not self._is_refused():
                     raise
+                if api_errors.is_throttled(error.message):
+                    self.context.region.api.empty_bucket(_LAUNCH)
                 self._pause(longest_pause_s * random.uniform(0.5, 1.0), f"{place}: {error.message}; waiting for EC2")
                 self._note_ended()
         return self._try(place)
@@ -149,6 +175,8 @@ class HostLaunch:
             volume_gib=max(options.volume_gib, image.volume_gib or 0),
             resource_name=self.record.resource_name,
         )
+        # The engine makes the request, in a process of its own.
+        self._pause(region.api.take_token(_LAUNCH), f"{place}: waiting for EC2's limit of requests")
         instance = self._bring_up(settings)
         self._note(
             replace(

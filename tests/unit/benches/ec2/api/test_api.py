@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from harness.benches.bench import CapacityError, FatalError, TransientError
 from harness.benches.ec2.api.api import TRIES, Api, exact_filter
+from harness.model.cloud import HostInUse
 from tests.doubles import ec2_filters
 
 ROOT = Path(__file__).parents[5]
@@ -78,6 +79,46 @@ def test_all_callers_wait_for_who_is_throttled(api: Api, stub: Stubs, clock: Clo
     assert (api.count_calls("a"), api.count_calls("b")) == (2, 1)
     assert len(clock.pauses) == 2
     assert clock.pauses[0] == clock.pauses[1]
+
+
+class Limits:
+    """Limits that other processes share: each token is there after the next of these times."""
+
+    def __init__(self, *waits_s: float) -> None:
+        self.waits_s, self.calls = [*waits_s], list[tuple[object, ...]]()
+
+    def take(self, name: str, size: int, per_s: float) -> float:
+        self.calls.append(("take", name, size, per_s))
+        return self.waits_s.pop(0) if self.waits_s else 0.0
+
+    def empty(self, name: str, size: int, per_s: float, for_s: float) -> None:
+        self.calls.append(("empty", name, size, per_s, for_s))
+
+    def list_hosts_in_use(self) -> list[HostInUse]:
+        return []
+
+
+def test_a_shared_limit_is_waited_for_and_told_when_it_was_too_high(api: Api, stub: Stubs, clock: Clock) -> None:
+    api.limits = limits = Limits(0.0, 7.5)
+    stub("sts").add_response("get_caller_identity", {"Account": "123456789012"})
+    stub("ec2").add_response("describe_images", IMAGES)
+    stub("ec2").add_client_error("run_instances", "RequestLimitExceeded", "Slow down.")
+    ask(api)
+    with pytest.raises(TransientError, match="RequestLimitExceeded"):
+        api.call("ec2", "run_instances", task="launching", tries=1, MinCount=1, MaxCount=1)
+    assert clock.pauses == [7.5]
+    reads, launches = f"123456789012/{api.region}/describe_images", f"123456789012/{api.region}/run_instances"
+    assert limits.calls == [("take", reads, 100, 20.0), ("take", launches, 5, 2.0), ("empty", launches, 5, 2.0, 1.0)]
+    assert api.calls["sts.GetCallerIdentity", ""] == 1
+
+
+def test_an_account_that_does_not_tell_its_number_shares_its_limits_all_the_same(api: Api, stub: Stubs) -> None:
+    api.limits = limits = Limits()
+    stub("sts").add_client_error("get_caller_identity", "AccessDenied", "No.")
+    for _ in range(2):
+        stub("ec2").add_response("create_tags", {})
+        api.call("ec2", "create_tags", task="tagging", Resources=["i-1"], Tags=[])
+    assert limits.calls == [("take", f"/{api.region}/create_tags", 50, 5.0)] * 2
 
 
 def test_it_gives_up_in_the_end(api: Api, stub: Stubs) -> None:

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from harness.benches.bench import BenchError, CapacityError, FatalError, TransientError
+from harness.benches.bench import BenchError, CapacityError, FatalError, QuotaError, TransientError
 from harness.benches.ec2.account.networks import Subnet
 from harness.benches.ec2.api import answer_cache
+from harness.benches.ec2.api.account_limits import AccountLimits
 from harness.benches.ec2.api.api import Api
 from harness.benches.ec2.bench import Ec2Bench
 from harness.benches.ec2.engine import resource_failures
@@ -23,7 +24,7 @@ from harness.benches.ec2.instances.instance_poll import Instance
 from harness.benches.ec2.instances.launch import HostLaunch
 from harness.benches.ec2.market.catalogue import Catalogue
 from harness.model import Token
-from harness.model.cloud import CloudOptions, TypeInfo
+from harness.model.cloud import CloudOptions, HostInUse, TypeInfo
 from harness.model.ec2_enums import Architecture
 from harness.system import settings
 
@@ -34,6 +35,8 @@ RUN = (
 )
 THROTTLED = f"{RUN}RequestLimitExceeded: Request limit exceeded."
 NO_ROOM = f"{RUN}InsufficientInstanceCapacity: We currently do not have sufficient capacity."
+NO_VCPUS = f"{RUN}VcpuLimitExceeded: You have requested more vCPU capacity than your current vCPU limit of 32 allows."
+HOST_IN_USE = HostInUse(token=HOST, instance_type=TYPE, region=None, launched=False)
 DENIED = f"{RUN}UnauthorizedOperation: You are not authorized."
 
 
@@ -139,14 +142,18 @@ def launch(api: Api, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterato
     bench = prepared_bench(api, tmp_path, monkeypatch)
     with ThreadPoolExecutor(4) as threads:
 
-        def prepare(*refusals: str) -> tuple[Engine, list[float], list[str], Callable[[], Any]]:
+        def prepare(
+            *refusals: str, limits: AccountLimits | None = None
+        ) -> tuple[Engine, list[float], list[str], Callable[[], Any]]:
             engine, pauses, messages = Engine(list(refusals)), list[float](), list[str]()
+            bench.region.api.limits = limits
             context = replace(
                 bench.make_launch_context(HOST.run),
                 engine=engine,  # type: ignore[arg-type]
                 watch=Watch(engine),  # type: ignore[arg-type]
                 threads=threads,
                 pause=pauses.append,
+                now=lambda: sum(pauses),
             )
             record = bench.begin_record(HOST, TYPE)
             return engine, pauses, messages, HostLaunch(record=record, context=context, progress=messages.append).run
@@ -167,6 +174,64 @@ def test_a_request_that_stays_throttled_is_given_up(launch: Launch) -> None:
     with pytest.raises(TransientError, match="RequestLimitExceeded"):
         run()
     assert engine.zones == ["eu-north-1a"] * 5
+
+
+class Limits:
+    """What processes share, with other hosts that end one after the other, each when it was looked at so often."""
+
+    def __init__(self, *others: HostInUse, looks: int = 3) -> None:
+        self.others, self.looks, self.emptied = [*others], looks, list[str]()
+
+    def take(self, _name: str, _size: int, _per_s: float) -> float:
+        return 3.0
+
+    def empty(self, name: str, _size: int, _per_s: float, _for_s: float) -> None:
+        self.emptied.append(name)
+
+    def list_hosts_in_use(self) -> list[HostInUse]:
+        self.looks -= 1
+        if self.looks < 0 and self.others:
+            self.others.pop()
+        return [*self.others]
+
+
+def other_host(name: str, *, instance_type: str = "c7i.large", region: str | None = REGION) -> HostInUse:
+    return HostInUse(token=Token(run="b2c4", host=name), instance_type=instance_type, region=region, launched=True)
+
+
+def test_a_launch_waits_for_the_limit_of_launches_that_processes_share(launch: Launch) -> None:
+    limits = Limits()
+    _, pauses, messages, run = launch(THROTTLED, limits=limits)
+    assert run().zone == "eu-north-1a"
+    assert sum(pauses) >= 3 + 0.5 * 5 + 3
+    assert "m7i.large in eu-north-1a: waiting for EC2's limit of requests" in messages
+    assert [name.rpartition("/")[2] for name in limits.emptied] == ["run_instances"]
+
+
+def test_a_host_waits_for_the_quota_until_another_one_has_ended(launch: Launch) -> None:
+    engine, pauses, messages, run = launch(NO_VCPUS, limits=Limits(other_host("x")))
+    assert run().zone == "eu-north-1a"
+    assert engine.zones == ["eu-north-1a"] * 2
+    assert sum(pauses) >= 3 * 5
+    assert any("VcpuLimitExceeded" in text and text.endswith("another host has ended: b2c4/x/1") for text in messages)
+
+
+@pytest.mark.parametrize(
+    "others",
+    [[], [HOST_IN_USE], [other_host("p", instance_type="p5.48xlarge")], [other_host("far", region="us-east-1")]],
+)
+def test_a_quota_that_nobody_of_ours_uses_is_not_waited_for(launch: Launch, others: list[HostInUse]) -> None:
+    engine, _, _, run = launch(NO_VCPUS, limits=Limits(*others, looks=100))
+    with pytest.raises(QuotaError, match="VcpuLimitExceeded"):
+        run()
+    assert engine.zones == ["eu-north-1a"]
+
+
+def test_hosts_that_never_get_an_instance_are_not_waited_for_long(launch: Launch) -> None:
+    _, pauses, _, run = launch(NO_VCPUS, limits=Limits(replace(other_host("x"), launched=False), looks=10_000))
+    with pytest.raises(QuotaError):
+        run()
+    assert 300 <= sum(pauses) < 330
 
 
 @pytest.mark.parametrize(
