@@ -34,6 +34,7 @@ LAYERS = (
     # action
     "runs",
     "cluster",
+    "watch",
     "service",
     # entry
     "wiring",
