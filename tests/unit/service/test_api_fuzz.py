@@ -24,9 +24,6 @@ ROOT = Path(__file__).parents[3]
 EXAMPLES = os.environ.get("PTP_HARNESS_API_EXAMPLES", "8")
 """How many requests are made up for each operation, beside those that cover each parameter's schema."""
 
-PHASES = {"sqlite": "examples,coverage,fuzzing,stateful", "postgresql": "examples,fuzzing,stateful"}
-"""What a parameter may be is checked before the ledger is asked: on one kind of ledger."""
-
 CONFIG = """
 [checks]
 positive_data_acceptance.enabled = false
@@ -84,12 +81,14 @@ def test_no_request_finds_a_fault_or_an_answer_that_is_not_described(
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setenv("HOME", str(tmp_path))
     with running_service(ledger_url, tmp_path / "state", most_waiting=10**6) as service:
-        (tmp_path / "config.toml").write_text(write_config(NAMES | fill(service)))
+        filled = fill(service)
+        ended_run, *_, open_run = filled["path.run"]
+        (tmp_path / "config.toml").write_text(write_config(NAMES | filled))
         argv = [sys.executable, "-m", "schemathesis.cli", "--config-file", str(tmp_path / "config.toml"), "run"]
         argv += [f"{service.url}/v1/openapi.json", "-H", f"Authorization: Bearer {service.tokens[Scope.ADMIN]}"]
         argv += [
             "--phases",
-            PHASES[ledger_url.partition(":")[0]],
+            "examples,coverage,fuzzing,stateful",
             "--max-examples",
             EXAMPLES,
             "--seed",
@@ -101,6 +100,8 @@ def test_no_request_finds_a_fault_or_an_answer_that_is_not_described(
         ]
         environ = os.environ | {
             "PTP_HARNESS_OWN_TOKEN": service.names[Scope.ADMIN],
+            "PTP_HARNESS_OPEN_RUN": open_run,
+            "PTP_HARNESS_ENDED_RUN": ended_run,
             "PYTHONPATH": f"{ROOT}:{ROOT / 'lab'}",
             "NO_COLOR": "1",
         }
