@@ -6,7 +6,7 @@ dependency that is a plain function costs a change of threads.
 
 import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
 from threading import Lock
@@ -27,7 +27,6 @@ ANYBODY = "anybody"
 
 _CHECKED_AGAIN_S = 2.0
 _MOST_KNOWN = 1000
-_bearer = HTTPBearer(auto_error=False, description="A token of `ptp-harness token create`.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,29 +156,35 @@ def _require_valid(line: TokenLine | None) -> TokenLine:
     return line
 
 
-def require(scope: Scope) -> Callable[..., Awaitable[Caller]]:
-    """Make the dependency of routes that need a scope. It raises ServiceError: 401 without a token, else 403."""
+class RequiredScope(HTTPBearer):
+    """The dependency of routes that need a scope: finds the caller. It raises ServiceError: 401 without a token, else 403.
 
-    async def check(
-        request: Request, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
-    ) -> Caller:
-        caller = await _find_caller(request, credentials)
+    It is the security scheme of the API's description too: a dependency of a dependency would take each request longer.
+    """
+
+    def __init__(self, scope: Scope) -> None:
+        super().__init__(
+            auto_error=False, scheme_name=HTTPBearer.__name__, description="A token of `ptp-harness token create`."
+        )
+        self._scope = scope
+
+    async def __call__(self, request: Request) -> Caller:  # type: ignore[override]  # FastAPI passes what it returns on
+        """Find the caller of a request."""
+        caller = await _find_caller(request, await super().__call__(request))
         request.state.caller = caller.name
-        if not caller.may(scope):
+        if not caller.may(self._scope):
             raise ServiceError(
                 HTTPStatus.FORBIDDEN,
-                f"the token {caller.name!r} has the scope {caller.scope}, and this needs {scope}",
-                next_step=f"ask an admin for a token of scope {scope}",
+                f"the token {caller.name!r} has the scope {caller.scope}, and this needs {self._scope}",
+                next_step=f"ask an admin for a token of scope {self._scope}",
             )
         return caller
 
-    return check
 
-
-Reader = Annotated[Caller, Depends(require(Scope.READ))]
-Submitter = Annotated[Caller, Depends(require(Scope.SUBMIT))]
-Operator = Annotated[Caller, Depends(require(Scope.OPERATE))]
-Admin = Annotated[Caller, Depends(require(Scope.ADMIN))]
+Reader = Annotated[Caller, Depends(RequiredScope(Scope.READ))]
+Submitter = Annotated[Caller, Depends(RequiredScope(Scope.SUBMIT))]
+Operator = Annotated[Caller, Depends(RequiredScope(Scope.OPERATE))]
+Admin = Annotated[Caller, Depends(RequiredScope(Scope.ADMIN))]
 
 
 def _unauthorised(message: str, next_step: str) -> ServiceError:

@@ -4,12 +4,12 @@ from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Path, Query
+from fastapi import APIRouter, Depends, Path, Query, Request
 
 from harness.campaign.query_values import parse_figure_ns
 from harness.model import Outcome
 from harness.runs.run_document import build_host_document, build_step_document
-from harness.service.authentication import Context, Reader
+from harness.service.authentication import Context, Reader, read_context
 from harness.service.cursors import read_cursor, write_cursor
 from harness.service.documents import Page
 from harness.service.problems import NotFoundError, ServiceError
@@ -93,9 +93,9 @@ def list_runs(
 
 
 @router.get("/{run}")
-async def show_run(run: RunName, context: Context, _caller: Reader) -> RunDetail:
+async def show_run(run: RunName, request: Request, _caller: Reader) -> RunDetail:
     """Show a run with its hosts: verdicts, figures, and the stage in which each is now."""
-    return await _RUN_DETAILS.read((context.ledger, run))
+    return await _RUN_DETAILS.read((read_context(request).ledger, run))
 
 
 @router.get("/{run}/hosts/{host}")

@@ -20,6 +20,7 @@ from harness.system import settings
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(1800), pytest.mark.xdist_group("guests")]
 
 
+@pytest.mark.truth
 def test_two_runs_in_two_threads_prepare_an_empty_cache_and_stop_each_for_itself(tmp_path: Path) -> None:
     folders = {"PTP_HARNESS_STATE_DIR": str(tmp_path / "state"), "PTP_HARNESS_CACHE_DIR": str(tmp_path / "cache")}
     configuration = settings.load(os.environ | folders)

@@ -46,6 +46,7 @@ def amazon_driver(folder: Path) -> dict[str, Any]:
     }
 
 
+@pytest.mark.truth
 def test_a_reload_under_the_connection_leaves_the_host_as_it_was(bring_up: Callable[[str], Host]) -> None:
     host = bring_up("lab.on-card")
     network, before = host.run(NETWORK), reloads(host)

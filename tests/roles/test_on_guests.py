@@ -185,6 +185,7 @@ def follows_the_clock(found: Facts) -> bool:
 
 
 @WITH_TRUTHS
+@pytest.mark.truth
 def test_a_clock_that_is_off_is_switched_on_and_stays_on(bring_up: Callable[[str], Host]) -> None:
     host = bring_up("lab.driver-off")
     assert host.run("ls /sys/class/ptp") == ""
