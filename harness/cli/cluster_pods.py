@@ -66,14 +66,17 @@ def coordinate(
             settings=configuration,
             benches=wiring.benches(configuration, ledger),
             controls=RunControls(listener=display.show),
+            collect_plots=lambda record: wiring.collect_plots(record, configuration, ledger),
             hosts_per_pod=hosts_per_pod,
         )
         with _ending_at_once(f"the other coordinator goes on with run {run}", ledger.resign):
             record, ended_here = coordinator.lead()
-    if ended_here:
-        output.show(text.summary(record, width=output.width()))
+            if ended_here:
+                output.show(text.summary(record, width=output.width()))
+            reports = coordinator.publish_reports(record, output.say, ended_here=ended_here)
     verdicts = Counter(str(host.verdict.outcome) for host in record.hosts)
-    _leave_message({"run": run, "exit_code": int(exit_code_of(record)), "verdicts": verdicts})
+    code = int(exit_code_of(record))
+    _leave_message({"run": run, "exit_code": code, "verdicts": verdicts, "reports": reports})
 
 
 def probe() -> None:

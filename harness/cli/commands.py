@@ -100,6 +100,7 @@ _CLUSTER = {
     "run": Command("harness.cli.cluster:run", "Carry out a campaign on a cluster."),
     "status": Command("harness.cli.cluster:status", "Show the runs of a namespace, or the Jobs and pods of one."),
     "logs": Command("harness.cli.cluster:logs", "Print what all pods of a run print."),
+    "results": Command("harness.cli.cluster_results:results", "Show what a run has brought so far."),
     "cancel": Command("harness.cli.cluster:cancel", "End a run; its hosts are released."),
     "clean": Command("harness.cli.cluster:clean", "Remove the Jobs and pods of runs that have ended."),
     "smoke": Command("harness.cli.cluster_smoke:smoke", "Say what a cluster lacks for runs, and how to get it."),

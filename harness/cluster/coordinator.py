@@ -4,7 +4,9 @@ A run has two coordinators. One of them leads it; the other waits, and goes on w
 """
 
 import logging
+import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,13 +17,15 @@ from harness.cluster.connection import Connection, telling_errors
 from harness.cluster.jobs import CAMPAIGN_FILE, PodOptions, decode_campaign, name_coordinator
 from harness.cluster.pod_settings import require_signing_key
 from harness.cluster.pod_work import PodWork
-from harness.errors import ConflictError, RequestError
+from harness.cluster.run_reports import CollectPlots, find_reports, publish_reports
+from harness.errors import ConflictError, RequestError, SetupError
 from harness.model import RunRecord
 from harness.model.bench_traits import traits_of
 from harness.runs import campaign_run
 from harness.runs.context import RunControls
 from harness.runs.prepare import Benches, prepare, prepare_resolved
 from harness.store.ledger import Ledger
+from harness.store.ledger_lines import RunLine
 from harness.store.ledger_reader import UnknownRunError
 from harness.system.settings import Settings
 
@@ -41,6 +45,7 @@ class Coordinator:
     settings: Settings
     benches: Benches
     controls: RunControls
+    collect_plots: CollectPlots
     hosts_per_pod: int | None = None
 
     def lead(self) -> tuple[RunRecord, bool]:
@@ -61,6 +66,23 @@ class Coordinator:
                 return record, True
             if (record := self.ledger.record(self.run)) is not None:
                 return record, False
+
+    def publish_reports(self, record: RunRecord, tell: Callable[[str], None], *, ended_here: bool) -> str | None:
+        """Write the reports of the run to the evidence store; return its folder there, None where they are not there.
+
+        A coordinator that did not end the run leaves them to the one that did, as long as that one lives.
+        """
+        line = self.ledger.find(self.run)
+        while not ended_here and line.owner.alive() and not self._has_reports(line):
+            time.sleep(_LOOK_EVERY_S)
+            line = self.ledger.find(self.run)
+        return publish_reports(line, record, self.settings, self.collect_plots, tell, threading.Event().wait)
+
+    def _has_reports(self, line: RunLine) -> bool:
+        try:
+            return find_reports(line, self.settings) is not None
+        except SetupError:
+            return False
 
     def _begin_or_go_on(self, own_job: Job) -> RunRecord | None:
         """Lead the run to its end; None where another coordinator has done that."""

@@ -43,11 +43,15 @@ class JobState:
 
 @dataclass(frozen=True, slots=True)
 class CoordinatorEnd:
-    """The end of a run, as the coordinator's pod left it. `exit_code`: of the run; None: it has none."""
+    """The end of a run, as the coordinator's pod left it. `exit_code`: of the run; None: it has none.
+
+    `reports`: the folder of the run in the evidence store, if its reports are there; not checked.
+    """
 
     exit_code: ExitCode | None
     verdicts: dict[str, int] = field(default_factory=dict)
     problem: str = ""
+    reports: str | None = None
 
 
 def list_jobs(connection: Connection, run: str | None = None, *, part: str | None = None) -> list[JobState]:
@@ -118,7 +122,8 @@ def _parse_end(message: str, status: int) -> CoordinatorEnd:
         left = json.loads(message)
         if status == 0:
             verdicts = {str(name): int(count) for name, count in left["verdicts"].items()}
-            return CoordinatorEnd(exit_code=ExitCode(int(left["exit_code"])), verdicts=verdicts)
+            reports = None if left.get("reports") is None else clip(printable(str(left["reports"])), 500)
+            return CoordinatorEnd(exit_code=ExitCode(int(left["exit_code"])), verdicts=verdicts, reports=reports)
     except (ValueError, KeyError, TypeError, AttributeError):
         pass
     problem = clip(printable(f"status {status}: {read_problem(message)}"), 500)

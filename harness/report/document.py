@@ -72,6 +72,7 @@ class HostDocument(TypedDict):
     region: str | None
     image: str | None
     claim: Annotated[dict[str, Any], Claim] | None
+    attempts: int
     api_calls: float | None
     cost_usd: float | None
 
@@ -151,6 +152,7 @@ def host_document(host: HostRecord) -> HostDocument:
         "region": host.region,
         "image": host.image,
         "claim": None if host.claim is None else asdict(host.claim),
+        "attempts": host.attempt,
         "api_calls": host.api_calls,
         "cost_usd": host.cost_usd,
     }

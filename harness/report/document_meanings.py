@@ -50,6 +50,7 @@ _HOST: Mapping[str, str] = {
     "region": "Region; null where there are none",
     "image": "Image that the host was started from, as its bench names it",
     "claim": "What an API claims of the type's clock; null: nothing",
+    "attempts": "How many times the host was begun; more than once: the infrastructure failed, and the last was judged",
     "api_calls": "Number of calls of a cloud's API for this host; a call for several hosts counts in part",
     "cost_usd": "Cost of the host until the end of its record, in USD; null: unknown, or free",
 }

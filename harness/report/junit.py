@@ -2,9 +2,13 @@
 
 A failed clock is a failure, a clock that could not be judged is an error, hardware without a clock is skipped. A
 verdict that the campaign expects is none of these, and another one than it expects is a failure.
+
+A host that was begun anew, since the infrastructure failed, has a `flakyError` of Maven Surefire's for each earlier
+attempt, where its case passed or was skipped. A verdict is final: no clock is measured again since it failed.
 """
 
 import re
+from collections.abc import Iterable
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element, SubElement
 
@@ -53,7 +57,22 @@ def _case(suite: Element, host: HostRecord, record: RunRecord) -> None:
         sentence = "; next: ".join(part for part in parts if part)
         attributes = {"message": xml_text(printable(sentence)), "type": verdict.reason.value}
         SubElement(case, child, attributes).text = ladder
+    if child not in ("failure", "error"):
+        add_flaky_errors(case, [describe_given_up(host, number) for number in range(1, host.attempt)])
     SubElement(case, "system-out").text = ladder
+
+
+def describe_given_up(host: HostRecord, attempt: int) -> str:
+    """Say in one sentence what became of an attempt before the last one."""
+    why = "the process that worked on the host ended, or gave it back"
+    return f"attempt {attempt} of {host.attempt} brought no verdict: {why}"
+
+
+def add_flaky_errors(case: Element, sentences: Iterable[str]) -> None:
+    """Add the faults of the infrastructure after which a case was tried again, and then had a result."""
+    for sentence in sentences:
+        flaky = SubElement(case, "flakyError", {"message": xml_text(printable(sentence)), "type": "infrastructure"})
+        SubElement(flaky, "stackTrace").text = xml_text(printable(sentence))
 
 
 def _properties(host: HostRecord) -> list[tuple[str, str]]:
@@ -75,6 +94,7 @@ def _properties(host: HostRecord) -> list[tuple[str, str]]:
         ("driver_version", driver.version if driver else None),
         ("clocks", clocks),
         ("chrony_version", facts.chrony_version if facts else None),
+        ("attempts", str(host.attempt) if host.attempt > 1 else None),
     )
     return [(name, value) for name, value in properties if value]
 

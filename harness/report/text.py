@@ -1,7 +1,7 @@
 """Write the report for people: a table of verdicts with their evidence, then the final state of the hosts."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from harness import units
 from harness.model import HostRecord, HostState, RungName, RungStatus, RunRecord, Stage
@@ -161,10 +161,17 @@ def _closing_lines(record: RunRecord, report_path: str | None) -> list[str]:
         lines.append(f"enter one: ptp-harness ssh {record.run} HOST   remove them: ptp-harness release {record.run}")
     if record.evidence_unsent is not None:
         lines.append(f"evidence not sent: {record.evidence_unsent}; send it with `ptp-harness evidence send`")
+    lines += describe_begun_anew({host.name: host.attempt for host in record.hosts})
     lines += [f"our fault: {failure}" for failure in record.failures]
     if record.leftovers:
         lines.append(f"STILL RUNNING: {left_running(record)}; remove with `ptp-harness sweep --yes`")
     return lines
+
+
+def describe_begun_anew(attempts: Mapping[str, int]) -> list[str]:
+    """Name the hosts that were begun more than once, for faults of the infrastructure; no line where none was."""
+    again = [f"{host} ({attempt} attempts)" for host, attempt in attempts.items() if attempt > 1]
+    return [f"begun anew, since the infrastructure failed: {', '.join(again)}"] if again else []
 
 
 def list_warnings(record: RunRecord) -> list[str]:

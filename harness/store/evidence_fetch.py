@@ -136,7 +136,7 @@ def _fetch(parts: list[_StoredPart], target: Path, store: ObjectStore, pause: Pa
     with _new_folder(target.parent) as folder:
         for part in parts:
             for name, digest in part.sums.items():
-                retrying(partial(_download, part, name, digest, folder, store), pause)
+                retrying(partial(download, part.part.prefix + name, digest, part.place(name), folder, store), pause)
         folder.write_checksums()
         if folder.read_checksums() != wanted:
             raise SetupError(f"{folder.path} was changed while evidence was fetched", next_step="fetch it again")
@@ -166,11 +166,10 @@ def _new_folder(parent: Path) -> Iterator[EvidenceFolder]:
         shutil.rmtree(folder.path, ignore_errors=True)
 
 
-def _download(part: _StoredPart, name: str, expected: str, folder: EvidenceFolder, store: ObjectStore) -> None:
-    """Copy an object into the folder. Raises SetupError when it is not what the checksum says."""
-    object_name = part.part.prefix + name
+def download(object_name: str, expected: str, place: str, folder: EvidenceFolder, store: ObjectStore) -> None:
+    """Copy an object to a place in the folder. Raises SetupError when it is not what its checksum says."""
     digest, size = hashlib.sha256(), 0
-    with folder.stream(part.place(name)) as file:
+    with folder.stream(place) as file:
         for data in store.read_in_chunks(object_name):
             size += len(data)
             if size > MOST_FILE_BYTES:

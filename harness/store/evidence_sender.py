@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 from harness.errors import SetupError
 from harness.model import HostState
@@ -27,11 +28,23 @@ from harness.store.ledger_lines import HostLine, RunLine
 from harness.store.object_store import ObjectStore, Pause, retrying
 
 
+class StoredFiles(Protocol):
+    """Files in a store that are whole or absent: a part of evidence, or others."""
+
+    @property
+    def prefix(self) -> str: ...
+
+    @property
+    def sums_name(self) -> str: ...
+
+    def describe(self) -> str: ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LocalPart:
-    """A part of a run's evidence on this machine: its files by their names in the part."""
+    """A part of a run's evidence, or other such files, on this machine: its files by their names in the part."""
 
-    part: EvidencePart
+    part: StoredFiles
     files: dict[str, Path]
 
 

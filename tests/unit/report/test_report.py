@@ -288,6 +288,23 @@ def test_junit_tells_every_outcome_as_pipelines_know_it() -> None:
     assert suite.find("testcase/failure[@type='out_of_limits']") is not None
 
 
+def test_a_host_that_was_begun_anew_is_flaky_unless_its_clock_failed() -> None:
+    """A fault of the infrastructure is told, and is no fault of a clock; a clock's failure is never a flaky one."""
+    again = replace(ONE_OF_EACH, hosts=tuple(replace(each, attempt=3) for each in ONE_OF_EACH.hosts))
+    written = render(again, Format.JUNIT)
+    SCHEMA.validate(written)
+    cases = {case.get("name"): case for case in ElementTree.fromstring(written)[0]}
+    flaky = {name: [each.get("message") for each in case.findall("flakyError")] for name, case in cases.items()}
+    why = "brought no verdict: the process that worked on the host ended, or gave it back"
+    both = [f"attempt 1 of 3 {why}", f"attempt 2 of 3 {why}"]
+    assert flaky == {"m7i.pass": both, "m7i.unsupported": both, "m7i.fail": [], "m7i.inconclusive": []}
+    assert all(case.find("properties/property[@name='attempts']") is not None for case in cases.values())
+    assert "begun anew, since the infrastructure failed: m7i.pass (3 attempts)" in text.summary(again)
+    assert [each["attempts"] for each in document(again)["hosts"]] == [3, 3, 3, 3]
+    assert "begun anew" not in text.summary(ONE_OF_EACH)
+    assert "flakyError" not in render(ONE_OF_EACH, Format.JUNIT)
+
+
 @pytest.mark.slow
 @settings(deadline=None)
 @given(st.lists(st.tuples(st.text(min_size=1), st.sampled_from(list(Outcome))), max_size=4))
