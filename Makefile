@@ -97,8 +97,8 @@ bench: $(READY)  ## the figures in the documentation
 wheel: $(READY)  ## the package, whole: dist/*.whl
 	$(VENV)/bin/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
 
-image: wheel     ## the service in an image, ptp-harness:VERSION, by buildah, podman or docker; BASE=image WITH="programs that come along"
-	BASE="$(BASE)" deploy/image/build "$$(ls -t dist/ptp_harness-*.whl | head -1)" $(WITH)
+image: wheel     ## the service in an image, ptp-harness:VERSION, by buildah, podman or docker; BASE=image WITH="programs that come along"; TARGET=tests: with its tests, ptp-harness-tests:VERSION
+	BASE="$(BASE)" TARGET="$(TARGET)" deploy/image/build "$$(ls -t dist/ptp_harness-*.whl | head -1)" $(WITH)
 
 kubernetes:      ## the programs of a Kubernetes cluster that tests start for themselves, in .venv/kubernetes (needs Go); six minutes, then seconds
 	@tools/kubernetes-programs

@@ -43,8 +43,7 @@ def run(
         ptp-harness cluster run m7i.large c7g.large --region eu-north-1 --detach
     """
     from harness.cluster.connection import telling_errors
-    from harness.cluster.jobs import COORDINATOR, make_coordinator
-    from harness.cluster.log_merge import merge_logs
+    from harness.cluster.jobs import make_coordinator
     from harness.store.names_at_random import SUBMITTED_RUN_CHARACTERS, draw_name
 
     host = {"bench": bench, "region": region, "image": image_name, "depth": depth, "disturbances": disturb or None}
@@ -56,6 +55,14 @@ def run(
     job = make_coordinator(name, campaign, options, hosts_per_pod=hosts_per_pod)
     with telling_errors(connection, f"submitting run {name}"):
         connection.client.create(job)
+    follow_run(connection, name, detach=detach)
+
+
+def follow_run(connection: Connection, name: str, *, detach: bool) -> None:
+    """Say that a run is submitted; unless detached, print what its coordinators print, and end with its exit code."""
+    from harness.cluster.jobs import COORDINATOR
+    from harness.cluster.log_merge import merge_logs
+
     if detach:
         output.show(name)
         output.say(f"run {name} is submitted; `ptp-harness cluster logs {name}` follows it")

@@ -56,7 +56,7 @@ def coordinate(
     from harness.cluster.coordinator import Coordinator
 
     configuration = pod_settings.load()
-    with _trying_again(), show_progress(output.console(), live=False) as display:
+    with trying_again(), show_progress(output.console(), live=False) as display:
         ledger = wiring.ledger(configuration)
         coordinator = Coordinator(
             run=run,
@@ -69,14 +69,14 @@ def coordinate(
             collect_plots=lambda record: wiring.collect_plots(record, configuration, ledger),
             hosts_per_pod=hosts_per_pod,
         )
-        with _ending_at_once(f"the other coordinator goes on with run {run}", ledger.resign):
+        with ending_at_once(f"the other coordinator goes on with run {run}", ledger.resign):
             record, ended_here = coordinator.lead()
             if ended_here:
                 output.show(text.summary(record, width=output.width()))
             reports = coordinator.publish_reports(record, output.say, ended_here=ended_here)
     verdicts = Counter(str(host.verdict.outcome) for host in record.hosts)
     code = int(exit_code_of(record))
-    _leave_message({"run": run, "exit_code": code, "verdicts": verdicts, "reports": reports})
+    leave_message({"run": run, "exit_code": code, "verdicts": verdicts, "reports": reports})
 
 
 def probe() -> None:
@@ -108,7 +108,7 @@ def pod(
     from harness.cluster.suites import make_suites
 
     configuration = pod_settings.load()
-    with _trying_again():
+    with trying_again():
         ledger = wiring.ledger(configuration)
         campaign = _wait_for_leader(run, ledger)
         if campaign is None:
@@ -149,7 +149,7 @@ def _wait_for_leader(run: str, ledger: Ledger) -> Campaign | None:
 
 
 @contextmanager
-def _trying_again() -> Iterator[None]:
+def trying_again() -> Iterator[None]:
     """End with TRY_AGAIN where the ledger, the evidence store or the API server is away; leave each error's message."""
     from harness.cluster.connection import ClusterError
     from harness.store.database import LedgerAwayError
@@ -158,7 +158,7 @@ def _trying_again() -> Iterator[None]:
     try:
         yield
     except HarnessError as error:
-        _leave_message({"problem": str(error)})
+        leave_message({"problem": str(error)})
         passes = isinstance(error, LedgerAwayError | StoreAwayError) or (
             isinstance(error, ClusterError) and error.may_pass
         )
@@ -169,7 +169,7 @@ def _trying_again() -> Iterator[None]:
 
 
 @contextmanager
-def _ending_at_once(why: str, resign: Callable[[], None]) -> Iterator[None]:
+def ending_at_once(why: str, resign: Callable[[], None] = lambda: None) -> Iterator[None]:
     """End this process at the first signal to stop, in the middle of anything: another one goes on from the ledger."""
 
     def handle(_number: int, _frame: FrameType | None) -> None:
@@ -184,7 +184,7 @@ def _ending_at_once(why: str, resign: Callable[[], None]) -> Iterator[None]:
         yield
 
 
-def _leave_message(message: Mapping[str, object]) -> None:
+def leave_message(message: Mapping[str, object]) -> None:
     """Write the pod's termination message, which its status shows."""
     with suppress(OSError):  # outside a pod there is none
         _TERMINATION_MESSAGE.write_text(json.dumps(message)[:_MOST_MESSAGE_CHARACTERS])

@@ -44,7 +44,8 @@ def results(
     cluster for the end of the run alone.
 
     --output writes report.txt, report.html, junit.xml and report.json, as the coordinator left them in the evidence
-    store, else from the ledger. The exit code is that of the run; 3 before its end.
+    store, else from the ledger. The exit code is that of the run; 3 before its end. Runs of `cluster test` are in the
+    evidence store alone.
 
     Examples:
         ptp-harness cluster results k3f9mq --ledger postgresql://ada@db.example/ptp
@@ -58,6 +59,10 @@ def results(
     try:
         line = ledger.find(run)
     except UnknownRunError as error:
+        if configuration.evidence is not None:
+            from harness.cli.cluster_test_results import show_tests  # of runs that no ledger knows
+
+            show_tests(run, folder, configuration.evidence, json=json)
         if configuration.ledger is not None:
             raise
         _show_end(run, context, namespace, folder, configuration, json=json, why=error)

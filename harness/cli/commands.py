@@ -103,10 +103,17 @@ _CLUSTER = {
     "results": Command("harness.cli.cluster_results:results", "Show what a run has brought so far."),
     "cancel": Command("harness.cli.cluster:cancel", "End a run; its hosts are released."),
     "clean": Command("harness.cli.cluster:clean", "Remove the Jobs and pods of runs that have ended."),
+    "test": Command("harness.cli.cluster_tests:run_tests", "Run this project's own tests on a cluster."),
     "smoke": Command("harness.cli.cluster_smoke:smoke", "Say what a cluster lacks for runs, and how to get it."),
     "probe": Command("harness.cli.cluster_pods:probe", "Look at what pods need, in a pod of a cluster.", hidden=True),
     "coordinate": Command("harness.cli.cluster_pods:coordinate", "Lead a run, in a pod of a cluster.", hidden=True),
     "pod": Command("harness.cli.cluster_pods:pod", "Qualify hosts of a run, in a pod of a cluster.", hidden=True),
+    "coordinate-tests": Command(
+        "harness.cli.cluster_tests:coordinate_tests", "Lead a run of tests, in a pod of a cluster.", hidden=True
+    ),
+    "test-pod": Command(
+        "harness.cli.cluster_tests:run_suite", "Run a suite of tests, in a pod of a cluster.", hidden=True
+    ),
 }
 _LAB: Mapping[str, Command | Group] = {
     "build": Command("harness.cli.lab:build", "Make what all lab hosts share."),

@@ -128,14 +128,22 @@ def make_coordinator(run: str, campaign: Campaign, options: PodOptions, *, hosts
 
 
 def make_suite_job(
-    run: str, suite: str, number: int, options: PodOptions, *, pods: int, hosts_per_pod: int, owner: Job
+    run: str,
+    suite: str,
+    number: int,
+    options: PodOptions,
+    *,
+    pods: int,
+    hosts_per_pod: int,
+    owner: Job,
+    argv: Sequence[str] | None = None,
 ) -> Job:
     """Make the Job whose pods claim the hosts of a suite. It goes when the coordinator's Job goes.
 
-    `number`: how many Jobs this suite has had before it.
+    `number`: how many Jobs this suite has had before it. `argv`: what its pods do instead, such as a suite of tests.
     """
     labels = _label(run, SUITE) | {SUITE_LABEL: suite}
-    argv = ["cluster", "pod", run, suite, "--parallel", str(hosts_per_pod)]
+    argv = argv or ["cluster", "pod", run, suite, "--parallel", str(hosts_per_pod)]
     pod = _make_pod(options, argv, lease_s=POD_LEASE_S, account=POD_ACCOUNT, reaches_api=False)
     rules = [
         _ignore_disruptions(),
@@ -155,6 +163,21 @@ def make_suite_job(
         "template": {"metadata": {"labels": labels}, "spec": pod},
     }
     return _make_job(f"{name_coordinator(run)}-{suite}-{number}", labels, spec, options, owner)
+
+
+def make_tests_coordinator(run: str, argv: Sequence[str], options: PodOptions) -> Job:
+    """Make the Job of the pod that leads a run of tests, by this command line; another pod goes on when it is gone."""
+    labels = _label(run, COORDINATOR)
+    pod = _make_pod(options, argv, lease_s=COORDINATOR_LEASE_S, account=COORDINATOR_ACCOUNT, reaches_api=True)
+    spec = {
+        "backoffLimit": COORDINATOR_TRIES,
+        "activeDeadlineSeconds": options.longest_s,
+        "ttlSecondsAfterFinished": KEPT_AFTER_END_S,
+        "podReplacementPolicy": "Failed",
+        "podFailurePolicy": {"rules": [_ignore_disruptions(), _fail_on(ExitCode.BAD_REQUEST, "FailJob")]},
+        "template": {"metadata": {"labels": labels}, "spec": pod},
+    }
+    return _make_job(name_coordinator(run), labels, spec, options)
 
 
 def make_probe_job(options: PodOptions) -> Job:

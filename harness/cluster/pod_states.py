@@ -87,16 +87,22 @@ def _find_unplaced(pods: Iterable[Pod]) -> PodTrouble | None:
 
 
 def _describe_failed(pods: Iterable[Pod]) -> str:
-    for pod in pods:
-        if pod.status is None or pod.status.phase != "Failed":
-            continue
-        for status in _container_statuses(pod):
-            ended = status.state and status.state.terminated
-            if ended and ended.exitCode != 0:
-                words = read_problem(ended.message or ended.reason or "")
-                return f"pod {name_of(pod)} ended with status {ended.exitCode}: {words}"
-        return f"pod {name_of(pod)}: {pod.status.reason or ''} {pod.status.message or ''}"
-    return ""
+    return next(iter(describe_failed_pods(pods)), "")
+
+
+def describe_failed_pods(pods: Iterable[Pod]) -> list[str]:
+    """Say of each pod that failed how it ended."""
+    return [_describe_failed_pod(pod) for pod in pods if pod.status is not None and pod.status.phase == "Failed"]
+
+
+def _describe_failed_pod(pod: Pod) -> str:
+    for status in _container_statuses(pod):
+        ended = status.state and status.state.terminated
+        if ended and ended.exitCode != 0:
+            words = read_problem(ended.message or ended.reason or "")
+            return f"pod {name_of(pod)} ended with status {ended.exitCode}: {words}"
+    reason, message = (pod.status.reason, pod.status.message) if pod.status else ("", "")
+    return f"pod {name_of(pod)}: {reason or ''} {message or ''}"
 
 
 def read_problem(message: str) -> str:

@@ -1,25 +1,14 @@
 """Have pods qualify the hosts of a run: a Job for each suite, until no host of it can be claimed."""
 
-import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 
-from lightkube import operators
 from lightkube.resources.batch_v1 import Job
-from lightkube.resources.core_v1 import Pod
-from lightkube.types import CascadeType
 
-from harness.cluster.connection import ClusterError, Connection, FieldSelector, Selector, patiently, telling_errors
-from harness.cluster.jobs import (
-    JOB_NAME_LABEL,
-    PodOptions,
-    find_end,
-    is_cancelled,
-    make_suite_job,
-    name_coordinator,
-    name_of,
-)
+from harness.cluster.connection import ClusterError, Connection, patiently
+from harness.cluster.job_control import JobControl, JobGoneError
+from harness.cluster.jobs import PodOptions, find_end, is_cancelled, make_suite_job, name_coordinator, name_of
 from harness.cluster.pod_states import PodTrouble, find_trouble
 from harness.cluster.suites import Suite, make_suites
 from harness.errors import HarnessError
@@ -37,8 +26,6 @@ _AWAY_FOR_S = 600.0
 _MOST_BARREN = 3
 """Jobs of a suite, one after the other, that brought no verdict: the next one would bring none either."""
 
-_log = logging.getLogger(__name__)
-
 
 class PodsFailedError(HostsNotBegunError):
     """The pods of a suite could not do their work: a fault of the cluster or of its configuration, of no clock."""
@@ -48,7 +35,7 @@ class PodWork:
     """Qualifies hosts by pods, as `host_workers.Work`. `hosts_per_pod`: how many hosts a pod works on at once."""
 
     def __init__(self, connection: Connection, own_job: Job, options: PodOptions, *, hosts_per_pod: int) -> None:
-        self._connection, self._own_job, self._options = connection, own_job, options
+        self._jobs, self._own_job, self._options = JobControl(connection), own_job, options
         self._hosts_per_pod = hosts_per_pod
         self._numbers: dict[str, int] = {}
         self._barren: dict[str, int] = {}
@@ -98,21 +85,17 @@ class PodWork:
             )
             name = name_of(job)
             try:
-                patiently(partial(self._create, job), for_s=_AWAY_FOR_S)
+                patiently(partial(self._jobs.create, job), for_s=_AWAY_FOR_S)
             except ClusterError as error:
                 if error.status != 409:
                     raise
-                if find_end(self._read_job(name)) is not None:  # of an earlier coordinator, and it has ended
+                if find_end(self._jobs.read(name)) is not None:  # of an earlier coordinator, and it has ended
                     self._numbers[suite.kind] = number + 1
                     continue
             else:
                 context.events.publish(f"suite {suite.kind}: {pods} pods, Job {name}")
             self._numbers[suite.kind] = number + 1
             return name
-
-    def _create(self, job: Job) -> None:
-        with telling_errors(self._connection, f"making the Job {name_of(job)}"):
-            self._connection.client.create(job)
 
     def _wait(self, name: str, suite: Suite, context: RunContext, on_poll: Callable[[], None]) -> PodTrouble | None:
         """Wait until a Job has ended; return what kept its pods from their work, if anything did."""
@@ -126,51 +109,29 @@ class PodWork:
             if end == "":
                 return None
             if end is not None:
-                return find_trouble(self._list_pods(name), ended_because=end)
+                return find_trouble(self._jobs.list_idle_pods(name), ended_because=end)
             if progress.is_over():  # pods of it may be on a node that is lost
-                self._delete(name)
+                self._jobs.delete(name)
                 return None
             self._pass_cancellation_on(context)
             if time.monotonic() >= look_at_pods_at:
                 look_at_pods_at = time.monotonic() + _LOOK_AT_PODS_EVERY_S
-                trouble = find_trouble(self._list_pods(name))
+                trouble = find_trouble(self._jobs.list_idle_pods(name))
                 if trouble is not None and trouble.text not in said:
                     said.add(trouble.text)
                     context.events.publish(f"suite {suite.kind}: {trouble}")
                 if trouble is not None and trouble.lasting:
                     first = since.setdefault(trouble.text, time.monotonic())
                     if time.monotonic() - first > _GIVEN_UP_AFTER_S:
-                        self._delete(name)
+                        self._jobs.delete(name)
                         return trouble
             time.sleep(_LOOK_EVERY_S)
 
-    def _read_job(self, name: str) -> Job:
-        with telling_errors(self._connection, f"reading the Job {name}"):
-            return self._connection.client.get(Job, name)
-
     def _try_to_read(self, name: str) -> Job | None:
-        """Read a Job; None while the API server is away, which stops no pod."""
         try:
-            return self._read_job(name)
-        except ClusterError as error:
-            if error.status == 404:
-                raise PodsFailedError(
-                    f"somebody deleted the Job {name}", next_step="`ptp-harness cluster cancel RUN` ends a run"
-                ) from error
-            _log.warning("%s", error)
-            return None
-
-    def _list_pods(self, job: str) -> Sequence[Pod]:
-        """List the pods of a Job that do not run: those that wait, and those that failed."""
-        labels: Selector = {JOB_NAME_LABEL: job}
-        try:
-            with telling_errors(self._connection, "listing pods"):
-                fields: FieldSelector = {"status.phase": operators.not_in(["Running", "Succeeded"])}
-                client, namespace = self._connection.client, self._connection.namespace
-                return [*client.list(Pod, namespace=namespace, labels=labels, fields=fields)]
-        except ClusterError as error:
-            _log.warning("%s", error)
-            return ()
+            return self._jobs.try_to_read(name)
+        except JobGoneError as error:
+            raise PodsFailedError(error.message, next_step=error.next_step) from error
 
     def _pass_cancellation_on(self, context: RunContext) -> None:
         """Stop the run when its Job was marked as cancelled."""
@@ -178,14 +139,6 @@ class PodWork:
         if job is not None and is_cancelled(job):
             context.events.publish("cancelled: hosts under way are released")
             context.controls.stop.set()
-
-    def _delete(self, name: str) -> None:
-        """Delete a Job: its pods give back what they work on. One whose node is lost stays until that is back."""
-        try:
-            with telling_errors(self._connection, f"deleting the Job {name}"):
-                self._connection.client.delete(Job, name, cascade=CascadeType.BACKGROUND)
-        except ClusterError as error:
-            _log.warning("%s", error)
 
 
 class _Progress:

@@ -25,8 +25,8 @@ FORMS: Mapping[str, Format] = MappingProxyType(
 MOST_PLOTTED_HOSTS = 100
 """Of a run with more hosts, the page of the coordinator has no plots: their evidence does not fit in its pod."""
 
-RUN_FOLDER = rf"{RUN}-[0-9]{{8}}T[0-9]{{6}}\.[0-9]{{3}}Z"
-"""The folder of a run in an evidence store, as `make_run_folder` names it."""
+RUN_FOLDER = rf"{RUN}-[0-9]{{8}}T[0-9]{{6}}\.[0-9]{{3}}Z|tests-{RUN}"
+"""The folder of a run in an evidence store, as `make_run_folder` names it; of a run of tests, as `TierStore` does."""
 
 CollectPlots = Callable[[RunRecord], tuple[Mapping[str, ClockPlots], str | None]]
 """Collects the plots of a run's hosts, and says why some are not there, if so."""

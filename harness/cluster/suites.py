@@ -1,9 +1,13 @@
-"""Group the hosts of a campaign into suites: those that may run beside all others, then the exclusive ones in turn."""
+"""Group the hosts of a campaign into suites: those that may run beside all others, then the exclusive ones in turn.
+
+Suites of tests run in the same order (`tiers.py`).
+"""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Protocol, TypeVar
 
 from harness.campaign.campaign import Campaign
 from harness.model.bench_traits import traits_of
@@ -11,12 +15,46 @@ from harness.model.ec2_deadlines import is_metal
 
 
 class SuiteKind(StrEnum):
-    """Kinds of suites, in the order in which they run. All but the first are exclusive: one runs at a time."""
+    """Kinds of suites, in the order in which they run. All but the first are exclusive: one runs at a time.
+
+    GUESTS and QUIET are kinds of tests: those that start guests, and those whose figures need a quiet machine.
+    """
 
     SHARED = "shared"
     METAL = "metal"
     SCARCE = "scarce"
     DISTURBED = "disturbed"
+    GUESTS = "guests"
+    QUIET = "quiet"
+
+    @property
+    def exclusive(self) -> bool:
+        """Whether no other suite may run meanwhile."""
+        return self is not SuiteKind.SHARED
+
+
+class HasKind(Protocol):
+    """Hosts or tests that are run as a suite."""
+
+    @property
+    def kind(self) -> SuiteKind: ...
+
+
+AnySuite = TypeVar("AnySuite", bound=HasKind)
+
+
+def choose_next(waiting: Sequence[AnySuite], running: Collection[AnySuite], parallel: int) -> list[AnySuite]:
+    """Choose the suites that begin now, in the order of `waiting`: the shared ones, at most `parallel` at once.
+
+    An exclusive one begins alone, once no shared one waits or runs.
+    """
+    if any(suite.kind.exclusive for suite in running):
+        return []
+    shared = [suite for suite in waiting if not suite.kind.exclusive]
+    if shared:
+        return shared[: max(0, parallel - len(running))]
+    exclusive = sorted(waiting, key=lambda suite: [*SuiteKind].index(suite.kind))
+    return [] if running else exclusive[:1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,11 +63,6 @@ class Suite:
 
     kind: SuiteKind
     types: tuple[str, ...]
-
-    @property
-    def exclusive(self) -> bool:
-        """Whether no other suite may run meanwhile."""
-        return self.kind is not SuiteKind.SHARED
 
 
 _STANDARD_QUOTA = re.compile(r"(a|c|d|h|i|im|is|m|r|t|z)[0-9]")

@@ -22,7 +22,8 @@ def write_archive(archive: Path) -> None:
     try:
         root = Path(buildah("mount", container))
         (installed,) = root.glob("opt/ptp-harness/lib/python3*/site-packages")
-        _replace_code(installed)
+        replace_harness(installed)
+        _add_packages(installed)
         for name in ("programs", "doubles", "servers"):
             shutil.copytree(ROOT / "tests" / name, root / _CODE.lstrip("/") / "tests" / name, ignore=_ignored)
         entrypoint = '["python3", "-m", "tests.programs.scripted_command"]'
@@ -35,12 +36,16 @@ def write_archive(archive: Path) -> None:
         buildah("rm", container)
 
 
-def _replace_code(installed: Path) -> None:
-    """Put the code of this checkout, and the packages that tests need, in place of what is installed."""
+def replace_harness(installed: Path) -> None:
+    """Put the code of this checkout in place of what is installed."""
     for path in (installed / "harness").iterdir():
         if path.name != "_assets":
             shutil.rmtree(path) if path.is_dir() else path.unlink()
     shutil.copytree(ROOT / "harness", installed / "harness", ignore=_ignored, dirs_exist_ok=True)
+
+
+def _add_packages(installed: Path) -> None:
+    """Add the packages that the scripted command needs."""
     for name in _PACKAGES:
         found = importlib.util.find_spec(name)
         assert found is not None

@@ -4,7 +4,7 @@ import pytest
 
 from harness.campaign import campaign
 from harness.campaign.campaign import Campaign
-from harness.cluster.suites import SuiteKind, make_suites
+from harness.cluster.suites import Suite, SuiteKind, choose_next, make_suites
 
 
 def make_campaign(bench: str, types: list[str], **more: object) -> Campaign:
@@ -15,7 +15,7 @@ def make_campaign(bench: str, types: list[str], **more: object) -> Campaign:
 def test_what_shares_a_quota_runs_together_then_the_exclusive_ones_in_turn() -> None:
     types = ["m7i.metal-24xl", "c7g.large", "p5.48xlarge", "m7i.large", "c7i.metal-48xl", "u7i-12tb.224xlarge"]
     suites = make_suites(make_campaign("ec2", types), types)
-    assert [(suite.kind, suite.types, suite.exclusive) for suite in suites] == [
+    assert [(suite.kind, suite.types, suite.kind.exclusive) for suite in suites] == [
         ("shared", ("c7g.large", "m7i.large"), False),
         ("metal", ("c7i.metal-48xl", "m7i.metal-24xl"), True),
         ("scarce", ("p5.48xlarge", "u7i-12tb.224xlarge"), True),
@@ -44,3 +44,25 @@ def test_only_types_that_are_left_make_suites() -> None:
     wanted = make_campaign("ec2", ["m7i.large", "m7i.metal-24xl"])
     assert [suite.kind for suite in make_suites(wanted, ["m7i.metal-24xl"])] == [SuiteKind.METAL]
     assert make_suites(wanted, []) == []
+
+
+def test_shared_suites_run_together_then_each_exclusive_one_alone() -> None:
+    """A run of five suites, as a coordinator carries it out: two at once, in rounds."""
+    kinds = [SuiteKind.QUIET, SuiteKind.SHARED, SuiteKind.SHARED, SuiteKind.GUESTS, SuiteKind.SHARED]
+    waiting = [Suite(kind, (str(number),)) for number, kind in enumerate(kinds)]
+    running: list[Suite] = []
+    rounds: list[list[str]] = []
+    while waiting or running:
+        begun = choose_next(waiting, running, 2)
+        assert begun or running, "something always goes on"
+        rounds += [[suite.types[0] for suite in begun]] if begun else []
+        waiting = [suite for suite in waiting if suite not in begun]
+        running = [*running, *begun][1:]  # the one that was begun first ends
+    assert rounds == [["1", "2"], ["4"], ["3"], ["0"]]
+
+
+def test_nothing_begins_beside_an_exclusive_suite() -> None:
+    quiet, shared = Suite(SuiteKind.QUIET, ()), Suite(SuiteKind.SHARED, ())
+    assert choose_next([shared], [quiet], 9) == []
+    assert choose_next([quiet], [shared], 9) == []
+    assert choose_next([shared], [shared], 1) == []

@@ -1,0 +1,214 @@
+"""A run of tests: suites in their order, results from pods, and a coordinator that goes on after another one."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any, cast
+
+import httpx2
+import lightkube
+import pytest
+from lightkube.core.exceptions import ApiError
+from lightkube.resources.batch_v1 import Job
+from lightkube.resources.core_v1 import Pod
+
+from harness.cluster import tier_coordinator
+from harness.cluster.connection import Connection
+from harness.cluster.jobs import CANCELLED_ANNOTATION, JOB_NAME_LABEL, PodOptions, make_tests_coordinator, name_of
+from harness.cluster.tier_coordinator import TierCoordinator, TierRequest, describe_progress
+from harness.cluster.tier_report import JUNIT
+from harness.cluster.tier_store import SuiteResult, TierStore
+from harness.model import Outcome
+from harness.store.object_store import open_store
+from tests.unit.cluster.test_tier_reports import make_junit
+
+OPTIONS = PodOptions(image="registry.example/ptp-harness-tests:0.1.0")
+RUN = "k3f9mq"
+GOOD = SuiteResult(status=0, seconds=2.0, junit=make_junit("passed"))
+BAD = SuiteResult(status=1, seconds=3.0, junit=make_junit("passed", "failed"))
+
+
+@dataclass
+class ApiDouble:
+    """Jobs of an API server; `carry_out` does what the pods of a suite do, when its Job is read for the first time."""
+
+    carry_out: Callable[[str], str]
+    pods: dict[str, list[Pod]] = field(default_factory=dict)
+    jobs: dict[str, Job] = field(default_factory=dict)
+    made: list[str] = field(default_factory=list)
+    deleted: list[str] = field(default_factory=list)
+
+    def create(self, job: Job) -> None:
+        if name_of(job) in self.jobs:
+            raise make_api_error(HTTPStatus.CONFLICT)
+        self.made.append(name_of(job))
+        self.jobs[name_of(job)] = job
+
+    def get(self, _kind: type[Job], name: str) -> Job:
+        if name not in self.jobs:
+            raise make_api_error(HTTPStatus.NOT_FOUND)
+        job = self.jobs[name]
+        if name != f"ptp-{RUN}" and job.status is None and (end := self.carry_out(name)):
+            status = {"conditions": [{"type": end, "status": "True", "reason": "BackoffLimitExceeded"}]}
+            job = self.jobs[name] = cast(Job, Job.from_dict({**job.to_dict(), "status": status}))
+        return job
+
+    def list(self, _kind: type[Pod], *, labels: Mapping[str, str], **_more: object) -> list[Pod]:
+        return self.pods.get(labels[JOB_NAME_LABEL], [])
+
+    def delete(self, _kind: type[Job], name: str, **_more: object) -> None:
+        self.deleted.append(name)
+
+
+def make_api_error(status: HTTPStatus) -> ApiError:
+    request = httpx2.Request("GET", "https://k8s.example")
+    document = {"message": status.phrase, "code": int(status)}
+    return ApiError(request=request, response=httpx2.Response(status, request=request, json=document))
+
+
+def fail_pod(job: str, name: str) -> Pod:
+    container = {"name": "harness", "image": "a", "imageID": "a", "ready": False, "restartCount": 0}
+    ended = {"terminated": {"exitCode": 137, "reason": "OOMKilled"}}
+    status = {"phase": "Failed", "containerStatuses": [{**container, "state": ended}]}
+    described = {"metadata": {"name": name, "labels": {JOB_NAME_LABEL: job}}, "status": status}
+    return cast(Pod, Pod.from_dict(described))
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> TierStore:
+    (tmp_path / "store").mkdir()
+    return TierStore(RUN, open_store(f"file://{tmp_path}/store"), lambda _: False)
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """A source tree with two shared suites and two exclusive ones."""
+    for name, group in {
+        "unit/test_a": "",
+        "hostile/test_b": "",
+        "lab/test_c": "quiet",
+        "roles/test_d": "guests",
+    }.items():
+        path = tmp_path / "home" / "source" / "tests" / f"{name}.py"
+        path.parent.mkdir(parents=True)
+        path.write_text(f'import pytest\npytestmark = pytest.mark.xdist_group("{group}")\n' if group else "")
+    return tmp_path / "home"
+
+
+def make_own_job(**annotations: str) -> Job:
+    """The coordinator's Job, as the API server returns it."""
+    described = make_tests_coordinator(RUN, ["cluster", "coordinate-tests", RUN], OPTIONS).to_dict()
+    metadata = {**described["metadata"], "uid": "0f3a", "annotations": annotations}
+    return cast(Job, Job.from_dict({**described, "metadata": metadata}))
+
+
+def lead(  # type: ignore[no-untyped-def]
+    api: ApiDouble, store: TierStore, home: Path, monkeypatch: pytest.MonkeyPatch, *tiers: str, parallel: int = 2
+):
+    monkeypatch.setattr(tier_coordinator.time, "sleep", lambda _seconds: None)
+    connection = Connection(
+        client=cast(lightkube.Client, api), config=cast(Any, None), context="a", namespace="ptp", server="https://a"
+    )
+    api.jobs.setdefault(f"ptp-{RUN}", make_own_job())
+    said: list[str] = []
+    request = TierRequest(tiers=tiers, parallel=parallel)
+    outcomes, cancelled = TierCoordinator(request, connection, OPTIONS, store, said.append, home).lead()
+    return {each.name: each for each in outcomes}, cancelled, said
+
+
+def suite_of(job: str) -> str:
+    return job.removeprefix(f"ptp-{RUN}-").removesuffix("-0")
+
+
+def test_shared_suites_then_each_exclusive_one_the_longest_first(
+    store: TierStore, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.add_durations({"hostile": 10.0, "unit": 500.0})
+
+    def carry_out(job: str) -> str:
+        store.begin_attempt(suite_of(job), "pod")
+        store.write_result(suite_of(job), BAD if "unit" in job else GOOD)
+        return "Complete"
+
+    api = ApiDouble(carry_out)
+    outcomes, cancelled, _ = lead(api, store, home, monkeypatch)
+    assert [suite_of(job) for job in api.made] == ["unit", "hostile", "roles-guests", "lab-quiet"]
+    assert cancelled is False
+    assert {name: each.outcome for name, each in outcomes.items()} == {
+        "unit": Outcome.FAIL,
+        "hostile": Outcome.PASS,
+        "roles-guests": Outcome.PASS,
+        "lab-quiet": Outcome.PASS,
+    }
+    assert store.read_expected_s() == {"unit": 251.5, "hostile": 6.0, "roles-guests": 2.0, "lab-quiet": 2.0}
+    assert "1 failed" in str(store.read_report("summary.txt"))
+
+
+def test_a_coordinator_goes_on_with_what_is_in_the_store(
+    store: TierStore, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first one was killed when one suite had its result, and the Job of another one had ended meanwhile."""
+
+    class Killed(BaseException):
+        pass
+
+    def until_killed(job: str) -> str:
+        store.write_result(suite_of(job), GOOD)
+        if "unit" in job:
+            raise Killed
+        return "Complete"
+
+    api = ApiDouble(until_killed)
+    with pytest.raises(Killed):
+        lead(api, store, home, monkeypatch)
+    begun = [*api.made]
+    api.carry_out = lambda job: "Complete" if store.write_result(suite_of(job), GOOD) or True else ""
+    outcomes, _, said = lead(api, store, home, monkeypatch, "nonsense")
+    assert said[0] == f"run {RUN} goes on: 4 suites", "the plan stays, whatever this one was asked for"
+    assert {each.outcome for each in outcomes.values()} == {Outcome.PASS}
+    assert len(api.made) == len({*api.made}) == 4, "no suite has two Jobs"
+    assert api.made[: len(begun)] == begun
+
+
+def test_pods_that_are_gone_are_told_and_a_suite_without_a_result_is_no_pass(
+    store: TierStore, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def carry_out(job: str) -> str:
+        store.begin_attempt(suite_of(job), "killed")
+        if "unit" in job:
+            store.begin_attempt("unit", "evicted")
+            store.begin_attempt("unit", "whole")
+            store.write_result("unit", GOOD)
+        return "Failed" if "lab" in job else "Complete"
+
+    jobs = {name: f"ptp-{RUN}-{name}-0" for name in ("unit", "lab-quiet")}
+    api = ApiDouble(carry_out, pods={job: [fail_pod(job, f"{name}-pod")] for name, job in jobs.items()})
+    outcomes, _, _ = lead(api, store, home, monkeypatch)
+    failed = "pod unit-pod ended with status 137: OOMKilled"
+    assert outcomes["unit"].outcome is Outcome.PASS
+    assert outcomes["unit"].retries == (failed, "a pod that had begun is gone: evicted, or deleted")
+    assert outcomes["hostile"].why == "its pod ended well, and left no result"
+    assert "BackoffLimitExceeded: pod lab-quiet-pod ended with status 137" in outcomes["lab-quiet"].why
+    assert {outcomes[name].outcome for name in ("hostile", "lab-quiet")} == {Outcome.INCONCLUSIVE}
+    written = str(store.read_report(JUNIT))
+    assert written.count("<flakyError") == 2
+    assert "unit" not in store.read_expected_s(), "a time with lost pods is none to expect"
+
+
+def test_a_cancelled_run_ends_its_jobs(store: TierStore, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    api = ApiDouble(lambda _job: "")
+    api.jobs[f"ptp-{RUN}"] = make_own_job(**{CANCELLED_ANNOTATION: "true"})
+    outcomes, cancelled, _ = lead(api, store, home, monkeypatch)
+    assert cancelled is True
+    assert {each.why for each in outcomes.values()} == {"the run was cancelled"}
+    assert api.deleted == api.made
+    assert len(api.made) == 2
+
+
+def test_progress_is_told_from_the_store_alone(store: TierStore, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    api = ApiDouble(lambda job: "Complete" if store.write_result(suite_of(job), GOOD) else "")
+    lead(api, store, home, monkeypatch, "unit")
+    plan = store.read_plan()
+    assert plan is not None
+    assert [(each.name, each.outcome) for each in describe_progress(store, plan)] == [("unit", Outcome.PASS)]
