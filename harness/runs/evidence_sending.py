@@ -1,7 +1,7 @@
 """Send the evidence of runs to the evidence store, when a run ends and by hand; what is not sent waits."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,6 +57,13 @@ class EvidenceSender:
                 self.ledger.note_evidence(line.run, None)
             self._outbox.remove(entry)
         return sent
+
+    def send_hosts(self, run: str, hosts: Collection[str]) -> SentEvidence:
+        """Send the evidence of hosts of a run that goes on, as far as it changes no more. Raises as `send` does."""
+        line = self.ledger.find(run)
+        folder = self.settings.runs_dir / line.run
+        parts = list_local_parts(line, self.ledger.hosts(run, hosts), folder, 0)
+        return send_parts(parts, folder, self.store, self.pause)
 
     def finish_help(self, entry: OutboxEntry) -> SentEvidence:
         """Send the hosts of a run that this process helped with, and that goes on elsewhere."""

@@ -1,5 +1,6 @@
 """Help with a run that another process leads, of this machine or another: qualify hosts that it has not begun yet."""
 
+import logging
 import threading
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ from harness.store.owners import own_place
 from harness.system.settings import Settings
 
 _POLL_S = 1.0
+_log = logging.getLogger(__name__)
 
 
 def read_living_campaign(run: str, ledger: Ledger) -> Campaign:
@@ -62,13 +64,33 @@ def help_with(
     campaign_run.prepare_bench(prepared, controls)
     context = campaign_run.make_context(run, prepared, ledger, settings, controls, joined=True)
     records: dict[str, HostRecord] = {}
+    sent: set[str] = set()
     with controls.while_leading(run), _watching_the_run(context):
-        errors = host_workers.qualify_claimed(prepared.plan.parallel, context, records, lambda: None, types)
+        errors = host_workers.qualify_claimed(
+            prepared.plan.parallel, context, records, lambda: _send_settled(context, records, sent), types
+        )
         campaign_run.send_evidence(context)
     if errors:
         raise errors[0]
     context.failures.raise_noted()
     return records
+
+
+def _send_settled(context: RunContext, records: Mapping[str, HostRecord], sent: set[str]) -> None:
+    """Send the evidence of the hosts that have their verdict: whoever kills this process later takes none of it away.
+
+    `sent` gets their names. What cannot be sent now is sent when the help ends.
+    """
+    settled = [*records]
+    new = [host for host in settled if host not in sent]
+    if context.sender is None or not new:
+        return
+    try:
+        context.sender.send_hosts(context.run, new)
+    except HarnessError as error:
+        _log.info("evidence of run %s waits: %s", context.run, error)
+    else:
+        sent.update(new)
 
 
 @contextmanager

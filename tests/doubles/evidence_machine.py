@@ -1,6 +1,7 @@
 """A machine that leads runs on the scripted bench and sends their evidence; several share a ledger and a store."""
 
 import hashlib
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -38,13 +39,13 @@ class Machine:
         self.events: list[Event] = []
         self.controls = RunControls(listener=self.events.append)
 
-    def prepared(self, *, parallel: int = 1) -> Prepared:
-        asked = campaign.from_mapping({"instance_types": TYPES, "parallel": parallel})
+    def prepared(self, *, parallel: int = 1, types: Sequence[str] = TYPES) -> Prepared:
+        asked = campaign.from_mapping({"instance_types": types, "parallel": parallel})
         plan = run_plan.make_plan(asked, self.bench.types(), now=datetime(2026, 11, 21, tzinfo=UTC))
         return Prepared(bench=self.bench, plan=plan)
 
-    def run(self) -> RunRecord:
-        return campaign_run.start(self.prepared(), self.ledger, self.settings, self.controls)
+    def run(self, types: Sequence[str] = TYPES) -> RunRecord:
+        return campaign_run.start(self.prepared(types=types), self.ledger, self.settings, self.controls)
 
     def folder(self, run: str) -> Path:
         return self.settings.runs_dir / run

@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from harness.errors import RequestError, SetupError
+from harness.model import Token
 from harness.report import text
 from harness.report.exit_codes import exit_code_of
 from harness.runs import campaign_run, helping
@@ -116,6 +118,43 @@ def test_a_host_of_a_helper_is_sent_by_the_helper(machine: MakeMachine) -> None:
         assert found.fetched
         assert content(found.folder / of_helper) == content(helper.folder(run) / of_helper)
         assert (found.folder / "report.json").read_bytes() == (leader.folder(run) / "report.json").read_bytes()
+
+
+def test_a_helper_sends_each_host_s_evidence_once_it_is_judged(machine: MakeMachine) -> None:
+    """A helper that is killed while it works on its second host takes nothing of its first one away."""
+    types = ("good", "bad", "full")
+    leader, helper = machine("leader"), machine("helper")
+    begun, goes_on, begun_by_helper, seen = threading.Event(), threading.Event(), list[str](), list[bool]()
+    provision_of_leader, provision = leader.bench.provision, helper.bench.provision
+
+    def wait_for_the_helper(*arguments: object) -> object:
+        begun.set()
+        assert goes_on.wait(120)
+        return provision_of_leader(*arguments)  # type: ignore[arg-type]
+
+    def look_for_the_first(token: Token, *arguments: object) -> object:
+        begun_by_helper.append(token.host)
+        if len(begun_by_helper) == 2:
+            sums = f"{prefix(helper, token.run)}/hosts/{begun_by_helper[0]}/1/{SUMS}"
+            give_up_at = time.monotonic() + 20
+            while not (there := helper.sender().store.read(sums, most=10_000)) and time.monotonic() < give_up_at:
+                time.sleep(0.05)
+            seen.append(bool(there))
+        return provision(token, *arguments)  # type: ignore[arg-type]
+
+    leader.bench.provision = wait_for_the_helper  # type: ignore[method-assign,assignment]
+    helper.bench.provision = look_for_the_first  # type: ignore[method-assign,assignment]
+    with ThreadPoolExecutor(1) as pool:
+        try:
+            leading = pool.submit(leader.run, types)
+            assert begun.wait(120)
+            run = leader.ledger.runs()[0].run
+            prepared = helper.prepared(types=types)
+            records = helping.help_with(run, prepared, helper.ledger, helper.settings, helper.controls)
+        finally:
+            goes_on.set()
+        leading.result()
+    assert (seen, {*records}) == ([True], {*begun_by_helper})
 
 
 def test_evidence_that_is_not_whole_is_not_used(machine: MakeMachine) -> None:
