@@ -4,7 +4,7 @@ import json
 import os
 import threading
 from collections import Counter
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Annotated
 
 import typer
@@ -69,7 +69,7 @@ def run_tests(
             "`make image TARGET=tests` builds one",
         )
     options = cluster_options.make_pod_options(named, None, pull)
-    options = type(options)(**asdict(options) | {"requests": _TEST_REQUESTS, "limits": _TEST_LIMITS})
+    options = replace(options, requests=_TEST_REQUESTS, limits=_TEST_LIMITS)
     connection = cluster_options.open_connection(context, namespace)
     name = draw_name(SUBMITTED_RUN_CHARACTERS)
     argv = ["cluster", "coordinate-tests", name, *(tiers or ()), "--parallel", str(parallel)]

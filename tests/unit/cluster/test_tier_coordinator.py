@@ -13,9 +13,18 @@ from lightkube.core.exceptions import ApiError
 from lightkube.resources.batch_v1 import Job
 from lightkube.resources.core_v1 import Pod
 
+from harness.campaign.campaign import from_mapping as read_campaign
 from harness.cluster import tier_coordinator
 from harness.cluster.connection import Connection
-from harness.cluster.jobs import CANCELLED_ANNOTATION, JOB_NAME_LABEL, PodOptions, make_tests_coordinator, name_of
+from harness.cluster.jobs import (
+    CANCELLED_ANNOTATION,
+    JOB_NAME_LABEL,
+    PodOptions,
+    make_coordinator,
+    make_suite_job,
+    make_tests_coordinator,
+    name_of,
+)
 from harness.cluster.tier_coordinator import TierCoordinator, TierRequest, describe_progress
 from harness.cluster.tier_report import JUNIT
 from harness.cluster.tier_store import SuiteResult, TierStore
@@ -212,3 +221,21 @@ def test_progress_is_told_from_the_store_alone(store: TierStore, home: Path, mon
     plan = store.read_plan()
     assert plan is not None
     assert [(each.name, each.outcome) for each in describe_progress(store, plan)] == [("unit", Outcome.PASS)]
+
+
+def test_the_pods_of_tests_are_as_restricted_as_those_of_campaigns() -> None:
+    """The pod of a suite gets no token of the API server, that of the coordinator gets no more than any other."""
+    own = make_own_job()
+    of_hosts = make_suite_job(RUN, "shared", 0, OPTIONS, pods=1, hosts_per_pod=1, owner=own).to_dict()
+    argv = ["cluster", "test-pod", RUN, "unit"]
+    of_tests = make_suite_job(RUN, "shared", 0, OPTIONS, pods=1, hosts_per_pod=1, owner=own, argv=argv).to_dict()
+    (container,) = of_tests["spec"]["template"]["spec"]["containers"]
+    assert container["args"] == argv
+    container["args"] = of_hosts["spec"]["template"]["spec"]["containers"][0]["args"]
+    assert of_tests == of_hosts
+    campaign = read_campaign({"bench": "lab", "instance_types": ["lab.phc"]})
+    usual = make_coordinator(RUN, campaign, OPTIONS, hosts_per_pod=None).to_dict()["spec"]["template"]["spec"]
+    pod = own.to_dict()["spec"]["template"]["spec"]
+    assert pod["securityContext"] == usual["securityContext"]
+    assert pod["serviceAccountName"] == usual["serviceAccountName"]
+    assert pod["containers"][0]["securityContext"] == usual["containers"][0]["securityContext"]
