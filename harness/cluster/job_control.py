@@ -49,10 +49,16 @@ class JobControl:
 
     def list_idle_pods(self, job: str) -> Sequence[Pod]:
         """List the pods of a Job that do not run: those that wait, and those that failed."""
+        return self._list_pods(job, {"status.phase": operators.not_in(["Running", "Succeeded"])})
+
+    def list_running_pods(self, job: str) -> Sequence[Pod]:
+        """List the pods of a Job that run, or are on a node that is lost."""
+        return self._list_pods(job, {"status.phase": "Running"})
+
+    def _list_pods(self, job: str, fields: FieldSelector) -> Sequence[Pod]:
         labels: Selector = {JOB_NAME_LABEL: job}
         try:
             with telling_errors(self._connection, "listing pods"):
-                fields: FieldSelector = {"status.phase": operators.not_in(["Running", "Succeeded"])}
                 client, namespace = self._connection.client, self._connection.namespace
                 return [*client.list(Pod, namespace=namespace, labels=labels, fields=fields)]
         except ClusterError as error:

@@ -90,6 +90,12 @@ def _describe_failed(pods: Iterable[Pod]) -> str:
     return next(iter(describe_failed_pods(pods)), "")
 
 
+def is_cut_off(pod: Pod) -> bool:
+    """Whether a pod runs by the word of a node that no longer answers: the control plane then calls it not ready."""
+    conditions = (pod.status and pod.status.conditions) or ()
+    return any(condition.type == "Ready" and condition.status == "False" for condition in conditions)
+
+
 def describe_failed_pods(pods: Iterable[Pod]) -> list[str]:
     """Say of each pod that failed how it ended."""
     return [_describe_failed_pod(pod) for pod in pods if pod.status is not None and pod.status.phase == "Failed"]

@@ -15,7 +15,7 @@ from lightkube.resources.batch_v1 import Job
 from harness.cluster.connection import ClusterError, Connection, patiently
 from harness.cluster.job_control import JobControl, JobGoneError
 from harness.cluster.jobs import PodOptions, find_end, is_cancelled, make_suite_job, name_coordinator, name_of
-from harness.cluster.pod_states import describe_failed_pods, find_trouble
+from harness.cluster.pod_states import describe_failed_pods, find_trouble, is_cut_off
 from harness.cluster.suites import choose_next
 from harness.cluster.tier_pod import HOME
 from harness.cluster.tier_report import SuiteOutcome, judge_result, render_reports
@@ -27,6 +27,9 @@ _LOOK_EVERY_S = 1.0
 _LOOK_AT_PODS_EVERY_S = 10.0
 _GIVEN_UP_AFTER_S = 120.0
 """How long a pod may fail to start, for a cause that seldom passes by itself, such as an image that is not there."""
+
+_LOST_AFTER_S = 45.0
+"""How long the node of a pod may be away, before another pod begins its suite anew."""
 
 _AWAY_FOR_S = 600.0
 
@@ -43,12 +46,17 @@ class TierRequest:
 
 @dataclass(slots=True)
 class _Running:
-    """A suite whose Job goes on. `trouble_since`: since when its pods do not start, by what keeps them from it."""
+    """A suite whose Job goes on. `trouble_since`: since when its pods do not start, by what keeps them from it.
+
+    `cut_off_since`: since when the node of its pod does not answer; None while it does.
+    """
 
     suite: TierSuite
     job: str
     look_at_pods_at: float
+    look_at_nodes_at: float
     trouble_since: dict[str, float]
+    cut_off_since: float | None = None
 
 
 class TierCoordinator:
@@ -79,6 +87,10 @@ class TierCoordinator:
         while (waiting or running) and not self._cancelled:
             for name in [name for name, each in running.items() if self._has_ended(each)]:
                 del running[name]
+            for each in [each for each in running.values() if self._is_lost(each)]:
+                self._tell(f"suite {each.suite.name}: the node of its pod is lost, and it is begun anew")
+                self._jobs.delete(each.job)
+                waiting.insert(0, running.pop(each.suite.name).suite)
             begin = choose_next(waiting, [each.suite for each in running.values()], plan.parallel)
             for suite in begin:
                 running[suite.name] = self._begin(suite, own_job)
@@ -140,7 +152,8 @@ class TierCoordinator:
         except ClusterError as error:
             if error.status != 409:
                 raise
-        return _Running(suite, name_of(job), time.monotonic() + _LOOK_AT_PODS_EVERY_S, {})
+        look_at = time.monotonic() + _LOOK_AT_PODS_EVERY_S
+        return _Running(suite, name_of(job), look_at, look_at, {})
 
     def _has_ended(self, running: _Running) -> bool:
         """Look at the Job of a suite; note its outcome once it has ended, or cannot begin."""
@@ -178,6 +191,16 @@ class TierCoordinator:
         self._jobs.delete(running.job)
         self._note(SuiteOutcome(name=running.suite.name, outcome=Outcome.INCONCLUSIVE, why=trouble.text))
         return True
+
+    def _is_lost(self, running: _Running) -> bool:
+        """Whether the node of a suite's pod has not answered for long: its Job would wait until the node is back."""
+        now = time.monotonic()
+        if now < running.look_at_nodes_at:
+            return False
+        running.look_at_nodes_at = now + _LOOK_AT_PODS_EVERY_S
+        cut_off = any(map(is_cut_off, self._jobs.list_running_pods(running.job)))
+        running.cut_off_since = (running.cut_off_since or now) if cut_off else None
+        return running.cut_off_since is not None and now - running.cut_off_since > _LOST_AFTER_S
 
     def _judge(self, suite: TierSuite, job: str) -> SuiteOutcome | None:
         """Judge a suite by the result that a pod left; None where none has."""

@@ -139,6 +139,24 @@ def test_the_coordinator_is_gone_and_the_next_one_goes_on(
     assert len(jobs) == 3
 
 
+def test_the_node_of_a_suite_is_lost_and_another_one_has_the_result(team: Team, tmp_path: Path) -> None:
+    run = submit(team, "unit/waiting")
+    pod = team.admin.get(Pod, wait_for_pod(team, run.name, "unit-waiting"), namespace=SPACE)
+    (leader,) = find_pods(team, run.name, PART_LABEL, COORDINATOR)
+    assert pod.spec is not None
+    assert leader.spec is not None
+    node = str(pod.spec.nodeName)
+    assert leader.spec.nodeName != node, "the scheduler divides pods among nodes"
+    team.cluster.cut(node)
+    try:
+        run.read_until("suite unit-waiting: the node of its pod is lost", within_s=120)
+        assert run.end() == 0, "\n".join(run.lines)
+    finally:
+        team.cluster.mend(node)
+    document, _ = read_results(team, run.name, tmp_path / "out")
+    assert [(each["outcome"], each["tests"]) for each in document["suites"]] == [("PASS", 1)]  # type: ignore[attr-defined]
+
+
 def test_a_cancelled_run_of_tests_ends(team: Team) -> None:
     run = submit(team, "unit/waiting")
     run.read_until("suite unit-waiting: Job ")

@@ -1,5 +1,6 @@
 """A run of tests: suites in their order, results from pods, and a coordinator that goes on after another one."""
 
+import itertools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -47,6 +48,7 @@ class ApiDouble:
     jobs: dict[str, Job] = field(default_factory=dict)
     made: list[str] = field(default_factory=list)
     deleted: list[str] = field(default_factory=list)
+    on_delete: Callable[[str], None] = lambda _name: None
 
     def create(self, job: Job) -> None:
         if name_of(job) in self.jobs:
@@ -63,11 +65,14 @@ class ApiDouble:
             job = self.jobs[name] = cast(Job, Job.from_dict({**job.to_dict(), "status": status}))
         return job
 
-    def list(self, _kind: type[Pod], *, labels: Mapping[str, str], **_more: object) -> list[Pod]:
-        return self.pods.get(labels[JOB_NAME_LABEL], [])
+    def list(self, _kind: type[Pod], *, labels: Mapping[str, str], fields: Mapping[str, Any], **_: object) -> list[Pod]:
+        runs = fields["status.phase"] == "Running"
+        pods = self.pods.get(labels[JOB_NAME_LABEL], [])
+        return [pod for pod in pods if pod.status and (pod.status.phase == "Running") == runs]
 
     def delete(self, _kind: type[Job], name: str, **_more: object) -> None:
         self.deleted.append(name)
+        self.on_delete(name)
 
 
 def make_api_error(status: HTTPStatus) -> ApiError:
@@ -203,6 +208,35 @@ def test_pods_that_are_gone_are_told_and_a_suite_without_a_result_is_no_pass(
     written = str(store.read_report(JUNIT))
     assert written.count("<flakyError") == 2
     assert "unit" not in store.read_expected_s(), "a time with lost pods is none to expect"
+
+
+def test_a_suite_whose_node_is_lost_is_begun_anew(
+    store: TierStore, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The pod of the first Job runs by the word of a node that no longer answers; a minute passes with each look."""
+    job = f"ptp-{RUN}-unit-0"
+    minutes = itertools.count(step=60.0)
+    monkeypatch.setattr(tier_coordinator.time, "monotonic", lambda: next(minutes))
+
+    def carry_out(name: str) -> str:
+        if name in api.pods:
+            return ""
+        store.begin_attempt("unit", "whole")
+        store.write_result("unit", GOOD)
+        return "Complete"
+
+    def delete(name: str) -> None:
+        del api.pods[name], api.jobs[name]
+
+    status = {"phase": "Running", "conditions": [{"type": "Ready", "status": "False"}]}
+    api = ApiDouble(carry_out, pods={job: [cast(Pod, Pod.from_dict({"metadata": {"name": "cut"}, "status": status}))]})
+    api.on_delete = delete
+    store.begin_attempt("unit", "cut")
+    outcomes, _, said = lead(api, store, home, monkeypatch, "unit")
+    assert api.made == [job, job]
+    assert "suite unit: the node of its pod is lost, and it is begun anew" in said
+    assert outcomes["unit"].outcome is Outcome.PASS
+    assert outcomes["unit"].retries == ("a pod that had begun is gone: evicted, or deleted",)
 
 
 def test_a_cancelled_run_ends_its_jobs(store: TierStore, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
