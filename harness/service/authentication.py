@@ -157,9 +157,10 @@ def _require_valid(line: TokenLine | None) -> TokenLine:
 
 
 class RequiredScope(HTTPBearer):
-    """The dependency of routes that need a scope: finds the caller. It raises ServiceError: 401 without a token, else 403.
+    """The dependency of routes that need a scope: finds the caller.
 
     It is the security scheme of the API's description too: a dependency of a dependency would take each request longer.
+    Raises ServiceError: 401 without a token, else 403.
     """
 
     def __init__(self, scope: Scope) -> None:

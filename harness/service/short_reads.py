@@ -14,9 +14,6 @@ from anyio.lowlevel import RunVar
 MOST_TOGETHER = 16
 """Reads of a batch. Each of them is answered once all of them are done."""
 
-import os
-MOST_AT_ONCE = int(os.environ.get("AT_ONCE","1"))
-MOST_TOGETHER = int(os.environ.get("TOG","16"))
 Parameters = ParamSpec("Parameters")
 Key = TypeVar("Key")
 Result = TypeVar("Result")
@@ -47,22 +44,23 @@ class _Batches(Generic[Key, Result]):
     def __init__(self, read_all: Callable[[Sequence[Key]], Sequence[Result | Exception]]) -> None:
         self._read_all = read_all
         self._waiting: list[tuple[asyncio.Future[Result], Key]] = []
-        self._workers: set[asyncio.Task[None]] = set()
+        self._worker: asyncio.Task[None] | None = None
 
     def add(self, key: Key) -> "asyncio.Future[Result]":
         """Add a read; return its result to come."""
         future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
         self._waiting.append((future, key))
-        if len(self._workers) < MOST_AT_ONCE:
-            worker = asyncio.create_task(self._work())
-            self._workers.add(worker)
-            worker.add_done_callback(self._workers.discard)
+        if self._worker is None:
+            self._worker = asyncio.create_task(self._work())
         return future
 
     async def _work(self) -> None:
-        while self._waiting:
-            batch, self._waiting = self._waiting[:MOST_TOGETHER], self._waiting[MOST_TOGETHER:]
-            await self._answer(batch)
+        try:
+            while self._waiting:
+                batch, self._waiting = self._waiting[:MOST_TOGETHER], self._waiting[MOST_TOGETHER:]
+                await self._answer(batch)
+        finally:
+            self._worker = None
 
     async def _answer(self, batch: Sequence[tuple["asyncio.Future[Result]", Key]]) -> None:
         results: Sequence[Result | Exception]
