@@ -30,6 +30,7 @@ def run(
     image: cluster_options.Image = None,
     registry: cluster_options.Registry = None,
     pull: cluster_options.Pull = "IfNotPresent",
+    lab_cache: cluster_options.LabCache = None,
     detach: Annotated[bool, typer.Option("--detach", help="Submit it, print its name, and end.")] = False,
 ) -> None:
     """Carry out a campaign on a cluster.
@@ -41,15 +42,18 @@ def run(
     Examples:
         ptp-harness cluster run campaign.yaml --registry registry.example
         ptp-harness cluster run m7i.large c7g.large --region eu-north-1 --detach
+        ptp-harness cluster run lab.phc lab.no-phc --lab-cache ptp-lab
     """
     from harness.cluster.connection import telling_errors
     from harness.cluster.jobs import make_coordinator
+    from harness.cluster.pod_benches import require_bench
     from harness.store.names_at_random import SUBMITTED_RUN_CHARACTERS, draw_name
 
     host = {"bench": bench, "region": region, "image": image_name, "depth": depth, "disturbances": disturb or None}
     flags = {"read_only": read_only, "duration": duration, "parallel": parallel}
     campaign = campaign_options.load_campaign(targets, **host, **flags)
-    options = cluster_options.make_pod_options(image, registry, pull)
+    options = cluster_options.make_pod_options(image, registry, pull, lab_cache=lab_cache)
+    require_bench(campaign, claim=lab_cache, lab_in_image=image is not None)
     connection = cluster_options.open_connection(context, namespace)
     name = draw_name(SUBMITTED_RUN_CHARACTERS)
     job = make_coordinator(name, campaign, options, hosts_per_pod=hosts_per_pod)

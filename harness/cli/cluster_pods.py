@@ -89,7 +89,8 @@ def probe() -> None:
     """
     from harness.cluster.pod_probe import look
 
-    output.emit([asdict(check) for check in look(pod_settings.load())])
+    configuration = pod_settings.load()
+    output.emit([asdict(check) for check in look(configuration, wiring.lab_bench(configuration))])
 
 
 def pod(

@@ -15,20 +15,23 @@ def smoke(
     image: cluster_options.Image = None,
     registry: cluster_options.Registry = None,
     pull: cluster_options.Pull = "IfNotPresent",
+    lab_cache: cluster_options.LabCache = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON to standard output.")] = False,
 ) -> None:
     """Say what a cluster lacks for runs, and how to get it.
 
     Asks the API server for its version and for each right that is used, then starts a pod that looks for the ledger,
-    the evidence store and the clock of its node, and removes it. Exit code 2 if something is missing.
+    the evidence store, the clock of its node and, with --lab-cache, the lab's parts, and removes it. Exit code 2 if
+    something is missing.
 
     Examples:
         ptp-harness cluster smoke --registry registry.example
         ptp-harness cluster smoke --context staging -n ptp
+        ptp-harness cluster smoke --lab-cache ptp-lab
     """
     from harness.cluster.smoke import check_cluster
 
-    options = cluster_options.make_pod_options(image, registry, pull)
+    options = cluster_options.make_pod_options(image, registry, pull, lab_cache=lab_cache)
     connection = cluster_options.open_connection(context, namespace)
     checks = []
     for check in check_cluster(connection, options):

@@ -15,6 +15,7 @@ from lightkube.resources.batch_v1 import Job
 from harness.campaign.campaign import Campaign
 from harness.cluster.connection import Connection, telling_errors
 from harness.cluster.jobs import CAMPAIGN_FILE, PodOptions, decode_campaign, name_coordinator
+from harness.cluster.pod_benches import require_bench
 from harness.cluster.pod_settings import require_signing_key
 from harness.cluster.pod_work import PodWork
 from harness.cluster.run_reports import CollectPlots, find_reports, publish_reports
@@ -90,6 +91,8 @@ class Coordinator:
             line = self.ledger.find(self.run)
         except UnknownRunError:
             campaign = read_campaign(Path(CAMPAIGN_FILE))
+            in_image = self.settings.lab_cache is not None
+            require_bench(campaign, claim=self.options.lab_cache, lab_in_image=in_image)
             require_signing_key(campaign, self.settings)
             prepared, work = prepare(campaign, self.settings, self.benches), self._make_work(campaign, own_job)
             return campaign_run.start(prepared, self.ledger, self.settings, self.controls, name=self.run, work=work)

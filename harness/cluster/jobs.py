@@ -16,6 +16,7 @@ from lightkube.resources.core_v1 import Pod
 
 from harness.campaign import stored
 from harness.campaign.campaign import Campaign
+from harness.cluster.pod_benches import add_lab
 from harness.errors import ExitCode, RequestError
 from harness.store.names_at_random import draw_name
 
@@ -56,6 +57,7 @@ class PodOptions:
     """Options that all pods of a run have in common. `image` is never pulled by a newer name: its tag is the version.
 
     `environ`: further variables, such as AWS_REGION. `longest_s`: after which a Job is ended. `queue`: of Kueue.
+    `lab_cache`: the claim of the volume with the lab's parts, for pods that have lab guests.
     """
 
     image: str
@@ -66,6 +68,7 @@ class PodOptions:
     longest_s: int = 24 * 3600
     queue: str | None = None
     priority_class: str | None = None
+    lab_cache: str | None = None
 
 
 def encode_campaign(campaign: Campaign) -> str:
@@ -145,6 +148,8 @@ def make_suite_job(
     labels = _label(run, SUITE) | {SUITE_LABEL: suite}
     argv = argv or ["cluster", "pod", run, suite, "--parallel", str(hosts_per_pod)]
     pod = _make_pod(options, argv, lease_s=POD_LEASE_S, account=POD_ACCOUNT, reaches_api=False)
+    if options.lab_cache is not None:
+        add_lab(pod, options.lab_cache, guests=hosts_per_pod)
     rules = [
         _ignore_disruptions(),
         _fail_on(ExitCode.BAD_REQUEST, "FailJob"),
@@ -183,6 +188,8 @@ def make_tests_coordinator(run: str, argv: Sequence[str], options: PodOptions) -
 def make_probe_job(options: PodOptions) -> Job:
     """Make a Job whose pod prints what it sees of the things that pods of a run need."""
     pod = _make_pod(options, ["cluster", "probe"], lease_s=POD_LEASE_S, account=POD_ACCOUNT, reaches_api=False)
+    if options.lab_cache is not None:
+        add_lab(pod, options.lab_cache, guests=1)
     labels = OURS | {PART_LABEL: PROBE}
     spec = {
         "backoffLimit": 0,

@@ -1,10 +1,12 @@
-"""Look from inside a pod at what the pods of a run need: the ledger, the evidence store, and the node's clock."""
+"""Look from inside a pod at what pods of a run need: ledger, evidence store, the node's clock, the lab's parts."""
 
 import time
 from collections.abc import Callable
 
 from harness import __version__
 from harness.benches.bench import Check
+from harness.benches.lab.bench import LabBench
+from harness.benches.lab.truths.truths import TRUTHS
 from harness.errors import HarnessError
 from harness.store.ledger import Ledger
 from harness.store.object_store import open_store
@@ -14,9 +16,9 @@ _MOST_CLOCK_ERROR_S = 2.0
 _ANY_OBJECT = "smoke"
 
 
-def look(settings: Settings) -> list[Check]:
+def look(settings: Settings, lab: LabBench) -> list[Check]:
     """Check each of them; a check says what was seen, and what to do where it is not as it has to be."""
-    return [
+    checks = [
         Check(name="version", ok=True, observed=__version__),
         _check("ledger", "correct the key ledger-url of the secret ptp-harness", lambda: _look_at_ledger(settings)),
         _check(
@@ -26,6 +28,10 @@ def look(settings: Settings) -> list[Check]:
         ),
         _check("clock of the node", "synchronise the clocks of the nodes", lambda: _look_at_clock(settings)),
     ]
+    if settings.lab_cache is not None:
+        remedy = "`ptp-harness lab build` fills the claim, for the processor of this node: docs/cluster.md"
+        checks.append(_check("lab", remedy, lambda: _look_at_lab(lab)))
+    return checks
 
 
 def _check(name: str, remedy: str, look_at: Callable[[], tuple[bool, str]]) -> Check:
@@ -52,6 +58,11 @@ def _look_at_store(settings: Settings) -> tuple[bool, str]:
         return False, "no URL of an evidence store is set: evidence would go with the pods"
     open_store(settings.evidence).read(_ANY_OBJECT, most=1)
     return True, settings.evidence
+
+
+def _look_at_lab(lab: LabBench) -> tuple[bool, str]:
+    ready = [name for name in lab.list_ready_types() if not TRUTHS[name].image.by_cloud_init]
+    return bool(ready), f"parts for {len(ready)} types: {', '.join(ready)}" if ready else "parts for no type"
 
 
 def _look_at_clock(settings: Settings) -> tuple[bool, str]:

@@ -18,6 +18,7 @@ from harness.campaign.choices import Keep
 from harness.campaign.run_plan import Plan, PlannedHost, estimate_host_s
 from harness.errors import HarnessError, RequestError
 from harness.model import HostRecord, HostState, Resource, RunRecord, Stage, Token
+from harness.model.bench_traits import traits_of_recorded
 from harness.report import start_line, text
 from harness.report.formats import Format, render
 from harness.runs import evidence_sending
@@ -51,7 +52,7 @@ def start(
     `name`: of the run; random by default. `work`: who qualifies the hosts; threads of this process by default.
     """
     holds = prepared.campaign.keep is Keep.ASK
-    context = begin(prepared, ledger, settings, controls, holds_passed=holds, task=task, name=name)
+    context = begin(prepared, ledger, settings, controls, holds_passed=holds, task=task, name=name, work=work)
     return _lead(prepared.plan, context, work=work)
 
 
@@ -64,10 +65,11 @@ def begin(
     holds_passed: bool,
     task: str | None = None,
     name: str | None = None,
+    work: Work | None = None,
 ) -> RunContext:
     """Prepare what the hosts share, and record the run in the ledger. Raises SetupError, and the bench's errors."""
     plan, bench = prepared.plan, prepared.bench
-    prepare_bench(prepared, controls)
+    prepare_bench(prepared, controls, work)
     document = stored.to_document(plan.campaign)
     run = ledger.open_run(
         bench=bench.name,
@@ -116,7 +118,7 @@ def resume(
     RequestError for a run that has ended or whose owner lives.
     """
     ledger.take_over(run, lambda left_s: _publish_before(f"waiting {left_s:.0f} s: its owner may still live", controls))
-    prepare_bench(prepared, controls)
+    prepare_bench(prepared, controls, work)
     context = make_context(run, prepared, ledger, settings, controls)
     lines = ledger.hosts(run)
     others = ledger.hosts_of_others(run)
@@ -136,8 +138,13 @@ def resume(
     return _lead(replace(prepared.plan, hosts=hosts), context, judged, work)
 
 
-def prepare_bench(prepared: Prepared, controls: RunControls) -> None:
-    """Have the bench make what the hosts share. Raises SetupError, and the bench's errors."""
+def prepare_bench(prepared: Prepared, controls: RunControls, work: Work | None = None) -> None:
+    """Have the bench make what the hosts share. Raises SetupError, and the bench's errors.
+
+    Others whose `work` the hosts are prepare what hosts share with their own machine.
+    """
+    if work is not None and traits_of_recorded(prepared.bench.name).local:
+        return
     prepared.bench.prepare(prepared.campaign.instance_types, lambda text: _publish_before(text, controls))
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from harness.errors import RequestError
 from harness.untrusted import input_checks, names
 
+LAB_CACHE = "PTP_HARNESS_LAB_CACHE"
 LEDGER_URL = "PTP_HARNESS_LEDGER_URL"
 LEDGER_URL_FILE = "PTP_HARNESS_LEDGER_URL_FILE"
 EVIDENCE_URL = "PTP_HARNESS_EVIDENCE_URL"
@@ -28,6 +29,7 @@ class Settings:
     ssh_tries: int = 5
     ssh_first_backoff_s: float = 1.0
     lab_guests: int = 3
+    lab_cache: Path | None = None  # the lab's parts, which machines share; None: in cache_dir, of this machine alone
     pulumi: str | None = None  # the command of the ec2 bench; None: pulumi on PATH
     pulumi_backend: str | None = None  # a URL of any backend of Pulumi; None: files in state_dir
     ledger: str | None = None  # the URL of the ledger's database; None: a SQLite file in state_dir
@@ -39,6 +41,11 @@ class Settings:
     @property
     def runs_dir(self) -> Path:
         return self.state_dir / "runs"
+
+    @property
+    def lab_parts_dir(self) -> Path:
+        """The folder of what lab guests are made from."""
+        return self.lab_cache or self.cache_dir / "lab"
 
     @property
     def ledger_path(self) -> Path:
@@ -53,6 +60,7 @@ class Settings:
 def load(environ: Mapping[str, str] = os.environ) -> Settings:
     """Read settings from PTP_HARNESS_STATE_DIR, PTP_HARNESS_CACHE_DIR, PTP_HARNESS_SSH_TRIES, _SSH_BACKOFF (seconds),
     _LAB_GUESTS (lab guests at a time on this machine, over all processes; default: cores + 1),
+    _LAB_CACHE (a folder of the lab's parts that machines share),
     _PULUMI (the command), _PULUMI_BACKEND (where stacks are kept), _LEDGER_URL (of the ledger's database),
     _LEDGER_URL_FILE (a file with that URL, as secrets of services come), _EVIDENCE_URL (of the store that evidence is
     sent to), _SIGNING_KEY (a file that controllers share) and _LEASE (seconds after which this process counts as dead).
@@ -69,6 +77,7 @@ def load(environ: Mapping[str, str] = os.environ) -> Settings:
         ssh_tries=int(_read_number(environ, "PTP_HARNESS_SSH_TRIES", 5, least=1, most=100)),
         ssh_first_backoff_s=_read_number(environ, "PTP_HARNESS_SSH_BACKOFF", 1.0, least=0, most=3600),
         lab_guests=int(_read_number(environ, "PTP_HARNESS_LAB_GUESTS", (os.cpu_count() or 1) + 1, least=1, most=1000)),
+        lab_cache=_read_path(environ, LAB_CACHE),
         pulumi=_read_name(environ, "PTP_HARNESS_PULUMI", names.PATH, "a command's name or path"),
         pulumi_backend=_read_name(environ, "PTP_HARNESS_PULUMI_BACKEND", _BACKEND, "a URL such as s3://BUCKET"),
         ledger=_read_url(environ, LEDGER_URL) or _read_url_in_file(environ, LEDGER_URL_FILE),

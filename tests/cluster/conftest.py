@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -169,7 +169,13 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 @pytest.fixture(scope="module")
 def shared_team(images: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Team]:
     """A namespace of a cluster of two nodes, for the tests of a file."""
-    folder = tmp_path_factory.mktemp("team")
+    with serve_team(images, tmp_path_factory.mktemp("team")) as team:
+        yield team
+
+
+@contextmanager
+def serve_team(images: Path, folder: Path) -> Iterator[Team]:
+    """Yield a namespace of a cluster of two nodes, which begin with these images."""
     flags = {"controller-manager": ["--node-monitor-period=1s", "--node-monitor-grace-period=8s"]}
     options = Options(nodes=2, users={SUBMITTER: [], VISITOR: []}, flags=flags, images=images)
     found = postgresql.find_programs()
@@ -201,24 +207,25 @@ def _prepare(team: Team) -> None:
     team.admin.create(Namespace(metadata=ObjectMeta(name=SPACE, labels=labels)))
     for name in ("accounts", "rights", "network"):
         for document in yaml.safe_load_all((BASE / f"{name}.yaml").read_text()):
-            _create(team.admin, document)
+            create(team.admin, document)
     role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "ptp-harness-submitter"}
     subject = {"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": SUBMITTER}
     binding = {"roleRef": role, "subjects": [subject], "metadata": {"name": SUBMITTER}}
-    _create(team.admin, {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding", **binding})
+    create(team.admin, {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding", **binding})
     database = team.cluster.publish(team.server.folder / ".s.PGSQL.5432")
     relay = team.cluster.publish(int(team.store.environ["AWS_ENDPOINT_URL"].rpartition(":")[2]))
     place = database.url.partition("//")[2]
     urls = {"ledger-url": f"postgresql://{team.server.user}@{place}/ledger", "evidence-url": "s3://evidence/team"}
-    _create(team.admin, make_secret("ptp-harness", urls))
+    create(team.admin, make_secret("ptp-harness", urls))
     environ = {**team.store.environ, "AWS_ENDPOINT_URL": relay.url, "PTP_TEST_STAGE_S": "0.1"}
-    _create(team.admin, make_secret("ptp-harness-environment", environ))
+    create(team.admin, make_secret("ptp-harness-environment", environ))
 
 
 def make_secret(name: str, values: Mapping[str, str]) -> dict[str, Any]:
     return {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": dict(values)}
 
 
-def _create(client: Client, document: Mapping[str, Any]) -> None:
+def create(client: Client, document: Mapping[str, Any]) -> None:
+    """Create an object that a document describes, in the namespace of the team."""
     described: Any = from_dict({**document, "metadata": {**document["metadata"], "namespace": SPACE}})
     client.create(described, namespace=SPACE)

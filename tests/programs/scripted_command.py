@@ -30,7 +30,7 @@ from harness.store import task_claims
 from harness.store.task_lines import QueueLimits
 from harness.store.task_queue import TaskQueue
 from harness.system import proc
-from harness.system.settings import Settings
+from harness.system.settings import LAB_CACHE, Settings
 from tests.doubles.campaign_of_six import leave_out_ssh
 from tests.doubles.scripted_bench import ScriptedBench
 from tests.programs.kill_everywhere import watch_points
@@ -78,6 +78,8 @@ def main() -> None:
     with pytest.MonkeyPatch.context() as patch:
         leave_out_ssh(patch)
         patch.setattr(wiring, "bench", make_bench)
+        if "coordinate" in sys.argv[1:]:
+            patch.setenv(LAB_CACHE, str(folder))  # pods of scripted hosts need no part of the lab
         patch.setattr(executor, "COMMAND", (sys.executable, "-m", "tests.programs.scripted_command"))
         patch.setattr(task_claims, "pause_after_death_s", lambda _attempt: 0.0)  # of tasks that kill their processes
         if seconds:

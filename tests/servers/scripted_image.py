@@ -2,6 +2,8 @@
 
 import importlib.util
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -16,36 +18,45 @@ _PACKAGES = ("_pytest", "pytest", "pluggy", "iniconfig", "pygments", "py")
 
 
 def write_archive(archive: Path) -> None:
-    """Write the image as `docker save` does; skips the test where the image of this version cannot be had."""
-    read_image()
-    container = buildah("from", "--pull-never", IMAGE)
-    try:
-        root = Path(buildah("mount", container))
-        (installed,) = root.glob("opt/ptp-harness/lib/python3*/site-packages")
-        replace_harness(installed)
-        _add_packages(installed)
+    """Write the image as `docker save` does; skips the test where `changed_image` does."""
+    with changed_image(archive, NAME) as (container, root):
+        _add_packages(replace_code(root))
         for name in ("programs", "doubles", "servers"):
             shutil.copytree(ROOT / "tests" / name, root / _CODE.lstrip("/") / "tests" / name, ignore=_ignored)
         entrypoint = '["python3", "-m", "tests.programs.scripted_command"]'
         environ = [f"--env=PYTHONPATH={_CODE}", "--env=PTP_TEST_FOLDER=/tmp/scripted"]
         buildah("config", "--entrypoint", entrypoint, *environ, "--cmd", "", container)
+
+
+@contextmanager
+def changed_image(archive: Path, name: str, base: str = IMAGE) -> Iterator[tuple[str, Path]]:
+    """Yield a container of an image and the folder of its files; write both as an image of `name`.
+
+    Skips the test where the image of this version cannot be had.
+    """
+    read_image()
+    container = buildah("from", "--pull-never", base)
+    try:
+        yield container, Path(buildah("mount", container))
         image = buildah("commit", "--quiet", "--format", "docker", container)
-        buildah("push", "--quiet", image, f"docker-archive:{archive}:{NAME}")
+        buildah("push", "--quiet", image, f"docker-archive:{archive}:{name}")
         buildah("rmi", image)
     finally:
         buildah("rm", container)
 
 
-def replace_harness(installed: Path) -> None:
-    """Put the code of this checkout in place of what is installed."""
+def replace_code(root: Path) -> Path:
+    """Put the code of this checkout in place of what is installed; return the folder of the installed packages."""
+    (installed,) = root.glob("opt/ptp-harness/lib/python3*/site-packages")
     for path in (installed / "harness").iterdir():
         if path.name != "_assets":
             shutil.rmtree(path) if path.is_dir() else path.unlink()
     shutil.copytree(ROOT / "harness", installed / "harness", ignore=_ignored, dirs_exist_ok=True)
+    return installed
 
 
 def _add_packages(installed: Path) -> None:
-    """Add the packages that the scripted command needs."""
+    """Add the packages that tests need."""
     for name in _PACKAGES:
         found = importlib.util.find_spec(name)
         assert found is not None

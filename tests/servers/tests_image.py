@@ -8,8 +8,7 @@ import pytest
 
 from harness import __version__
 from harness.cluster.tier_pod import HOME
-from tests.servers.containers import buildah, read_image
-from tests.servers.scripted_image import ROOT, replace_harness
+from tests.servers.scripted_image import ROOT, changed_image, replace_code
 
 NAME = "ptp-harness-tests:waiting"
 _BUILT = f"ptp-harness-tests:{__version__}"
@@ -24,20 +23,11 @@ _FILES = {
 
 def write_archive(archive: Path) -> None:
     """Write the image as `docker save` does; skips the test where the image of the tests is not there."""
-    read_image()
     if subprocess.run(["buildah", "inspect", "--type", "image", _BUILT], capture_output=True, check=False).returncode:
         pytest.skip(f"there is no image {_BUILT} (make image TARGET=tests)")
-    container = buildah("from", "--pull-never", _BUILT)
-    try:
-        root = Path(buildah("mount", container))
-        (installed,) = root.glob("opt/ptp-harness/lib/python3*/site-packages")
-        replace_harness(installed)
+    with changed_image(archive, NAME, base=_BUILT) as (_, root):
+        replace_code(root)
         _replace_source(root / str(HOME).lstrip("/") / "source")
-        image = buildah("commit", "--quiet", "--format", "docker", container)
-        buildah("push", "--quiet", image, f"docker-archive:{archive}:{NAME}")
-        buildah("rmi", image)
-    finally:
-        buildah("rm", container)
 
 
 def _replace_source(source: Path) -> None:

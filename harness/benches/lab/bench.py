@@ -1,6 +1,7 @@
 """Provide local virtual machines (the lab) as a source of hosts, by the interface harness.benches.bench.Bench."""
 
 import datetime
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed, wait
@@ -49,7 +50,7 @@ class LabBench:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._cache = settings.cache_dir / "lab"
+        self._cache = settings.lab_parts_dir
         self.records = GuestRecords(settings.state_dir / "lab" / "hosts")
         self.snapshots = Snapshots(settings.state_dir / "lab" / "snapshots")
 
@@ -63,7 +64,16 @@ class LabBench:
         return checks.run_checks(self._settings)
 
     def prepare(self, types: Sequence[str], progress: Progress) -> None:
-        """Make the missing QEMU, disk images and golden guests of these types, two at a time, and number the steps."""
+        """Make the missing QEMU, disk images and golden guests of these types, two at a time, and number the steps.
+
+        In a cache that cannot be written nothing is made. Raises PartMissingError, SetupError and CommandError.
+        """
+        try:
+            self._prepare(types, progress)
+        except cache_build.PartMissingError as error:
+            raise cache_build.PartMissingError(error.message, next_step=_describe_build(types)) from error
+
+    def _prepare(self, types: Sequence[str], progress: Progress) -> None:
         truths = [truth for truth in map(find_truth, types) if _fits_memory(truth)]
         images = sorted({truth.image for truth in truths} - {Image.LAB})
         golden_truths = list(
@@ -86,7 +96,21 @@ class LabBench:
                 while wait(jobs, timeout=0.2).not_done:
                     golden.stop_builds()
                 raise
-        self._prune(progress)
+        if self._settings.lab_cache is None:
+            self._prune(progress)
+        elif os.access(self._cache, os.W_OK):
+            cache_build.share(self._cache)
+
+    def list_ready_types(self) -> list[str]:
+        """List the types whose parts a cache has that cannot be written here: nothing is built."""
+        ready = []
+        for name in TRUTHS:
+            try:
+                self._prepare([name], ignore_progress)
+            except cache_build.PartMissingError:
+                continue
+            ready.append(name)
+        return ready
 
     def terms(self, types: Sequence[str]) -> None:
         """Return None: lab hosts cost nothing."""
@@ -211,13 +235,13 @@ class LabBench:
 
     def _ensure_foundations(self, steps: BuildSteps) -> tuple[Qemu, disk_image.DiskImage, str]:
         """Make what all types need, in _FOUNDATIONS steps."""
-        cache = cache_build.make_writable(self._cache)
+        ensure_qemu = qemu.ensure if self._settings.lab_cache is None else qemu.ensure_private
         with steps.step("QEMU") as progress:
-            qemu_build = qemu.ensure(cache, progress)
+            qemu_build = ensure_qemu(self._cache, progress)
         with steps.step("guest image") as progress:
-            base = disk_image.ensure(cache, self._settings.assets_dir, progress)
+            base = disk_image.ensure(self._cache, self._settings.assets_dir, progress)
         with steps.step("choice between KVM and emulation") as progress:
-            return qemu_build, base, acceleration.choose_accelerator(cache, qemu_build, base, progress)
+            return qemu_build, base, acceleration.choose_accelerator(self._cache, qemu_build, base, progress)
 
     def _ensure_image(self, image: Image, steps: BuildSteps) -> disk_image.DiskImage:
         with steps.step(disk_image.RECIPES[image].description) as progress:
@@ -240,16 +264,20 @@ class LabBench:
             )
 
     def _prune(self, progress: Progress) -> None:
-        """Remove cached builds unused for days. Nothing is removed while a guest runs, which may need them."""
+        """Remove builds of this machine's cache unused for days. Nothing is removed while a guest may need them."""
         if guest_slots.running_guests():
             return
-        for pattern in ("golden-*", "image-*", "qemu-*"):
+        for pattern in cache_build.COMPLETE:
             for folder in cache_build.prune(self._cache, pattern, time.time()):
                 progress(f"removed {folder.name} from the cache: not used for days")
 
     def require_tools(self) -> None:
-        """Raise SetupError that names the package of the first tool that is missing."""
-        for tool, package in checks.TOOLS.items():
+        """Raise SetupError that names the package of the first tool that is missing.
+
+        A shared cache may be complete without the tools that build parts.
+        """
+        needed = checks.TOOLS if self._settings.lab_cache is None else checks.RUN_TOOLS
+        for tool, package in needed.items():
             if checks.find_tool(tool) is None:
                 raise SetupError(f"{tool} is not installed", next_step=f"apt-get install {package}")
 
@@ -260,6 +288,15 @@ def find_truth(instance_type: str) -> Truth:
         return TRUTHS[instance_type]
     near = nearest_names(instance_type, TRUTHS) or list(TRUTHS)
     raise RequestError(f"the lab has no type {instance_type!r}", next_step=f"nearest names: {', '.join(near)}")
+
+
+def _describe_build(types: Sequence[str]) -> str:
+    """Describe how a cache that cannot be written here is filled for this machine."""
+    command = f"`ptp-harness lab build {' '.join(sorted({*types}))}`"
+    return (
+        f"{command} fills it where it can be written, as the folder PTP_HARNESS_LAB_CACHE, "
+        f"on a machine with the processor {golden.processor_name()!r}"
+    )
 
 
 def make_machine(record: GuestRecord, truth: Truth) -> Machine:

@@ -13,13 +13,10 @@ from harness.errors import HarnessError
 from harness.system.settings import Settings
 
 NEEDED_MIB = 4096
-TOOLS = {
-    "mmdebstrap": "mmdebstrap",
-    "mke2fs": "e2fsprogs",
-    "ssh": "openssh-client",
-    "ssh-keygen": "openssh-client",
-}
-"""Programs that the lab runs, and the Debian package of each."""
+BUILD_TOOLS = {"mmdebstrap": "mmdebstrap", "mke2fs": "e2fsprogs"}
+RUN_TOOLS = {"ssh": "openssh-client", "ssh-keygen": "openssh-client"}
+TOOLS = {**BUILD_TOOLS, **RUN_TOOLS}
+"""Programs by which the lab's parts are built, and by which guests are reached; the Debian package of each."""
 
 
 def find_tool(tool: str) -> str | None:

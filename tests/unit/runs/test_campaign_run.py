@@ -626,3 +626,12 @@ def dead_run(ledger: Ledger, hosts: Mapping[str, str]) -> str:
     words = f"from harness.store.ledger import Ledger; print(Ledger({ledger.url!r}).{booking})"
     done = subprocess.run([sys.executable, "-c", words], check=True, capture_output=True, text=True)
     return done.stdout.strip()
+
+
+def test_what_local_hosts_share_is_prepared_where_they_are(lab: Lab) -> None:
+    plan = planned(lab.bench, ("full",), 1)
+    prepared = Prepared(bench=lab.bench, plan=plan)
+    campaign_run.start(prepared, lab.ledger, lab.settings, lab.controls(), work=host_workers.qualify_claimed)
+    assert "ready" not in [event.text for event in lab.events]
+    lab.lead(plan, lab.controls())
+    assert "ready" in [event.text for event in lab.events]

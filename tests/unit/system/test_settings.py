@@ -33,6 +33,12 @@ def test_our_own_variables_win() -> None:
     )  # fmt: skip
 
 
+def test_the_lab_s_parts_are_in_the_cache_or_in_a_shared_one() -> None:
+    assert settings.load({"PTP_HARNESS_CACHE_DIR": "/c"}).lab_parts_dir == Path("/c/lab")
+    shared = settings.load({"PTP_HARNESS_CACHE_DIR": "/c", "PTP_HARNESS_LAB_CACHE": "/shared"})
+    assert (shared.lab_parts_dir, shared.cache_dir) == (Path("/shared"), Path("/c"))
+
+
 @pytest.mark.parametrize(("name", "value"), [("TRIES", "0"), ("TRIES", "many"), ("TRIES", "nan"), ("BACKOFF", "-1")])
 def test_a_wrong_number_is_named(name: str, value: str) -> None:
     with pytest.raises(RequestError, match=f"PTP_HARNESS_SSH_{name}='{value}' is not a number of at least"):

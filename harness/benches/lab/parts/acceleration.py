@@ -4,6 +4,7 @@ import json
 import os
 import platform
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 from harness.benches.bench import Progress
@@ -24,16 +25,18 @@ _DEADLINE_S = 15.0  # a guest under KVM is up in three to five seconds
 def choose_accelerator(cache: Path, qemu: Qemu, image: DiskImage, progress: Progress) -> str:
     """Return `kvm` or `tcg`. The trial runs once per host kernel, processor and QEMU; the cache keeps the result.
 
-    One trial at a time: two would slow each other down, and the slower one would look like a KVM that hangs.
+    A cache that cannot be written allows no trial: without a result in it, guests are emulated. One trial at a time:
+    two would slow each other down, and the slower one would look like a KVM that hangs.
     """
     if not os.access("/dev/kvm", os.R_OK | os.W_OK):
         return EMULATION
     cache_file = cache / "acceleration.json"
     conditions = {"host_kernel": platform.release(), "processor": golden.processor_name(), "qemu": qemu.version}
+    if not os.access(cache, os.W_OK):
+        return _read_answer(cache_file, conditions) or EMULATION
     with file_locks.locked(cache / "acceleration.lock", "the trial of KVM", progress):
-        cached = _read_cached(cache_file)
-        if cached.get("asked") == conditions and cached.get("answer") in (KVM, EMULATION):
-            return str(cached["answer"])
+        if cached := _read_answer(cache_file, conditions):
+            return cached
         answer = KVM if _can_boot(cache, qemu, image, progress) else EMULATION
         new_file = cache_file.with_suffix(".new")
         new_file.write_text(json.dumps({"asked": conditions, "answer": answer}))
@@ -44,11 +47,14 @@ def choose_accelerator(cache: Path, qemu: Qemu, image: DiskImage, progress: Prog
     return answer
 
 
-def _read_cached(cache_file: Path) -> dict[str, object]:
+def _read_answer(cache_file: Path, conditions: Mapping[str, str]) -> str | None:
+    """Read the result of an earlier trial under the same conditions; None without one."""
     try:
-        return dict(json.loads(cache_file.read_text()))
+        cached = dict(json.loads(cache_file.read_text()))
     except (OSError, ValueError, TypeError):
-        return {}
+        return None
+    answer = cached.get("answer")
+    return str(answer) if cached.get("asked") == conditions and answer in (KVM, EMULATION) else None
 
 
 def _can_boot(cache: Path, qemu: Qemu, image: DiskImage, progress: Progress) -> bool:

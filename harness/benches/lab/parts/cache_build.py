@@ -1,5 +1,7 @@
 """Build each folder of the cache once and completely, with concurrent callers and after interrupted builds.
 
+A cache that machines share may be read-only for some of them: they use what is there, and build nothing.
+
 A folder is built under another name and renamed when complete: a folder under its final name is complete. A lock lets
 one process build while others wait. Before a build, the half-built folder of a killed process is removed, and processes
 that still work in it are ended.
@@ -7,8 +9,9 @@ that still work in it are ended.
 
 import os
 import shutil
+import stat
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 
@@ -18,16 +21,28 @@ from harness.errors import SetupError
 from harness.system import file_locks, proc
 
 HALF = ".half"
+COMPLETE = ("golden-*", "image-*", "qemu-*")
+"""Patterns of the folders of the cache; those of half-built ones end with HALF."""
+
 KEPT_UNUSED_S = 3 * 86_400
 _REMOVAL_DEADLINE_S = 15.0
 
 
+class PartMissingError(SetupError):
+    """A cache lacks a part of the lab, and cannot be written here."""
+
+
 def build_once(folder: Path, label: str, build: Callable[[Path], None], progress: Progress) -> Path:
-    """Return the folder; if absent, build it by `build(half)` first. Raises SetupError, and the errors of `build`."""
-    if folder.is_dir():
+    """Return the folder; if absent, build it by `build(half)` first.
+
+    Raises PartMissingError where it is absent and cannot be built, SetupError, and the errors of `build`.
+    """
+    if _is_complete(folder):
         with suppress(OSError):
             os.utime(folder)  # prune() reads the time of last use from here
         return folder
+    if folder.parent.is_dir() and not os.access(folder.parent, os.W_OK | os.X_OK):
+        raise PartMissingError(f"{folder.parent} has no {label} for this machine, and cannot be written here")
     make_writable(folder.parent)
     with file_locks.locked(folder.with_name(folder.name + ".lock"), label, progress):
         if folder.is_dir():
@@ -44,6 +59,33 @@ def build_once(folder: Path, label: str, build: Callable[[Path], None], progress
             raise
         half.rename(folder)
     return folder
+
+
+def _is_complete(folder: Path) -> bool:
+    """Whether a folder of the cache is there. Raises SetupError where this user may not read it."""
+    try:
+        next(folder.iterdir(), None)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except PermissionError as error:
+        raise SetupError(
+            f"{folder} cannot be read by the user {os.geteuid()}",
+            next_step="`ptp-harness lab build` with PTP_HARNESS_LAB_CACHE makes a cache that all users may read",
+        ) from error
+    return True
+
+
+def share(cache: Path) -> None:
+    """Let all users read the cache and its complete folders, as far as they belong to this user."""
+    paths = [cache]
+    for part in _list_complete(cache, COMPLETE):
+        paths += [part, *part.rglob("*")]
+    for path in paths:
+        mode = path.lstat().st_mode
+        readable = mode | (0o555 if stat.S_ISDIR(mode) or mode & stat.S_IXUSR else 0o444)
+        if readable != mode and not stat.S_ISLNK(mode):
+            with suppress(PermissionError):
+                path.chmod(stat.S_IMODE(readable))
 
 
 def discard(folder: Path) -> None:
@@ -79,10 +121,14 @@ def _mounts_within(folder: Path) -> list[Path]:
     return [mount_point for mount_point in mount_points if resolved in mount_point.parents]
 
 
+def _list_complete(cache: Path, patterns: Iterable[str]) -> list[Path]:
+    found = [path for pattern in patterns for path in cache.glob(pattern)]
+    return [path for path in found if path.suffix != HALF and path.is_dir()]
+
+
 def prune(cache: Path, pattern: str, now_s: float) -> list[Path]:
     """Remove complete folders unused for KEPT_UNUSED_S, such as images of earlier recipes; return their paths."""
-    complete = [path for path in cache.glob(pattern) if path.is_dir() and path.suffix != HALF]
-    old = [path for path in complete if now_s - path.stat().st_mtime > KEPT_UNUSED_S]
+    old = [path for path in _list_complete(cache, [pattern]) if now_s - path.stat().st_mtime > KEPT_UNUSED_S]
     for path in old:
         shutil.rmtree(path, ignore_errors=True)
     return old

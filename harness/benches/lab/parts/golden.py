@@ -99,8 +99,11 @@ def _build_token() -> str:
     return f"lab/golden/{os.getpid()}"
 
 
-def overlay(qemu: Qemu, backing: Path, backing_format: str, target: Path) -> None:
-    """Create a qcow2 overlay on a backing disk. The backing disk must never change afterwards."""
+def overlay(qemu: Qemu, backing: str | Path, backing_format: str, target: Path) -> None:
+    """Create a qcow2 overlay on a backing disk, which must never change afterwards.
+
+    A relative path of the backing disk is relative to the target's folder.
+    """
     arguments = ("create", "-q", "-f", "qcow2", "-b", str(backing), "-F", backing_format, str(target))
     proc.run([*qemu.img, *arguments], timeout_s=60, env=qemu.environment)
 
@@ -131,7 +134,7 @@ def _build(half: Path, guest: GoldenGuest, qemu: Qemu, label: str, progress: Pro
     cache_build.require_disk(half, _NEEDED_MIB, label)
     progress(f"{label}: booting it once, about 60 s")
     disk = half / "disk.qcow2"
-    overlay(qemu, guest.image.disk, "raw", disk)
+    overlay(qemu, os.path.relpath(guest.image.disk, half), "raw", disk)  # the cache may be mounted elsewhere later
     sockets = runtime_dir.make_empty(runtime_dir.path_for(half))
     hardware = guest.hardware(disk=disk, serial_log=half / "serial.log", sockets=sockets)
     process = qemu_process.start(

@@ -39,7 +39,12 @@ class Qemu:
 
 def ensure(cache: Path, progress: Progress) -> Qemu:
     """Return a QEMU that supports vfio-user devices, unpacked if need be. Raises SetupError."""
-    return system_qemu() or private_qemu(_private_folder(cache, progress))
+    return system_qemu() or ensure_private(cache, progress)
+
+
+def ensure_private(cache: Path, progress: Progress) -> Qemu:
+    """Return the private copy of QEMU, unpacked if need be: the same on all machines. Raises SetupError."""
+    return private_qemu(_private_folder(cache, progress))
 
 
 def system_qemu() -> Qemu | None:

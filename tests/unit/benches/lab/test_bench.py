@@ -78,3 +78,15 @@ def test_sockets_go_where_only_this_user_may_enter(tmp_path: Path) -> None:
 def test_the_longest_socket_path_fits() -> None:
     longest = runtime_dir.path_for(Path("/x" * 500), {"XDG_RUNTIME_DIR": "/run/user/4294967295"}) / "control"
     assert len(os.fsencode(longest)) < 108
+
+
+def test_parts_that_a_shared_cache_lacks_are_named_with_the_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shared = LabBench(replace(settings.load(), state_dir=tmp_path / "state", lab_cache=tmp_path))
+    monkeypatch.setattr(os, "access", lambda _path, mode: not mode & os.W_OK)
+    with pytest.raises(SetupError, match="has no private copy of QEMU for this machine") as refused:
+        shared.prepare(["lab.phc", "lab.drifting", "lab.phc"], print)
+    assert "`ptp-harness lab build lab.drifting lab.phc` fills it where it can be written" in refused.value.next_step
+    assert shared.list_ready_types() == []
+    assert list(tmp_path.iterdir()) == []

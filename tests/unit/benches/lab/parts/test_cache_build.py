@@ -125,3 +125,36 @@ def test_only_what_is_whole_and_long_unused_is_pruned(tmp_path: Path) -> None:
     now_s = (tmp_path / "image-new").stat().st_mtime
     assert cache_build.prune(tmp_path, "image-*", now_s) == [tmp_path / "image-old"]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["image-new", "image-old.half"]
+
+
+def test_a_cache_that_cannot_be_written_gives_what_it_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = cache_build.build_once(tmp_path / "x", "the thing", build, print)
+    monkeypatch.setattr(os, "access", lambda _path, mode: not mode & os.W_OK)
+    assert cache_build.build_once(tmp_path / "x", "the thing", refuse, print) == folder
+    with pytest.raises(cache_build.PartMissingError, match="has no other thing for this machine, and cannot be writ"):
+        cache_build.build_once(tmp_path / "y", "other thing", refuse, print)
+    assert not (tmp_path / "y.half").exists()
+
+
+def test_a_part_that_this_user_may_not_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse_listing(_path: Path) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(Path, "iterdir", refuse_listing)
+    with pytest.raises(SetupError, match=rf"x cannot be read by the user {os.geteuid()} "):
+        cache_build.build_once(tmp_path / "x", "the thing", refuse, print)
+
+
+def test_a_shared_cache_can_be_read_by_all(tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    cache.mkdir(mode=0o700)
+    program = cache_build.build_once(cache / "qemu-1", "QEMU", build, print) / "content"
+    program.chmod(0o700)
+    golden = cache_build.build_once(cache / "golden-1", "guest", build, print) / "content"
+    golden.chmod(0o600)
+    (golden.parent / "link").symlink_to("/nowhere")
+    half = cache / "image-1.half"
+    half.mkdir(mode=0o700)
+    cache_build.share(cache)
+    modes = [path.stat().st_mode & 0o777 for path in (cache, program.parent, program, golden, half)]
+    assert modes == [0o755, 0o755 | program.parent.stat().st_mode & 0o777, 0o755, 0o644, 0o700]
