@@ -217,3 +217,45 @@ BUCKETS = sql.Table(
     sql.Column("bucket", sql.String(160), primary_key=True),  # of which account, Region and operation
     sql.Column("full_ns", sql.BigInteger, nullable=False),  # when it will be full again
 )
+# Rows of the watch change every two seconds: a page keeps room for their next versions (PostgreSQL's HOT updates).
+_HALF_FULL = {"fillfactor": 50}
+WATCH_WORKERS = sql.Table(
+    "watch_workers",
+    METADATA,
+    sql.Column("worker", sql.String(64), primary_key=True),
+    sql.Column("registration", sql.Integer, nullable=False),  # grows with each process of this name: it fences writes
+    sql.Column("process", sql.String(255), nullable=False),  # the machine and process, for people
+    sql.Column("version", sql.String(32), nullable=False),
+    sql.Column("capacity", sql.Float, nullable=False),  # the largest sum of weights that it can carry
+    sql.Column("score", sql.Float, nullable=False),  # its speed beside others
+    sql.Column("load", sql.Float, nullable=False, server_default="0"),  # the part of a core that it used of late
+    sql.Column("draining", sql.Boolean, nullable=False, server_default=sql.false()),  # it gets no more streams
+    sql.Column("registered_ns", sql.BigInteger, nullable=False),
+    sql.Column("beat_ns", sql.BigInteger, nullable=False),
+    sql.Column("until_ns", sql.BigInteger, nullable=False),  # the end of its lease
+    postgresql_with=_HALF_FULL,
+)
+WATCH_STREAMS = sql.Table(
+    "watch_streams",
+    METADATA,
+    sql.Column("stream", sql.String(160), primary_key=True),
+    sql.Column("source", sql.JSON, nullable=False),  # how its host is reached
+    sql.Column("interval_s", sql.Float, nullable=False),
+    sql.Column("limits", sql.JSON, nullable=False),
+    sql.Column("weight", sql.Float, nullable=False, server_default="1"),
+    sql.Column("wanted", sql.String(64), index=True),  # the worker that is to have it
+    sql.Column("owner", sql.String(64), index=True),  # the worker that has it
+    sql.Column("epoch", sql.Integer, nullable=False, server_default="0"),  # grows with every owner: it fences samples
+    sql.Column("until_ns", sql.BigInteger),  # the end of the owner's lease
+    sql.Column("added_ns", sql.BigInteger, nullable=False),
+    sql.Column("added_by", sql.String(255), nullable=False),
+    postgresql_with=_HALF_FULL,
+)
+WATCH_LEADER = sql.Table(
+    "watch_leader",
+    METADATA,
+    sql.Column("leader", sql.String(16), primary_key=True),  # one row: "watch"
+    sql.Column("epoch", sql.Integer, nullable=False),
+    sql.Column("process", sql.String(255), nullable=False),
+    sql.Column("until_ns", sql.BigInteger, nullable=False),
+)

@@ -1,0 +1,290 @@
+"""Assign streams of samples to workers, in the ledger's database: who is there, who is to have what, and who has it.
+
+The protocol is that of the Kinesis Client Library 3: a leader writes which worker is to have a stream (`wanted`), its
+owner gives it back when it has finished its tick, and the new one takes it with the next epoch. All times are the
+database's. A worker that lost its lease loses its streams only once another one takes them; every sample carries its
+epoch, and of two of one tick the later epoch counts.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sql
+from sqlalchemy.dialects import postgresql, sqlite
+
+from harness.errors import ConflictError
+from harness.store.database import SQLITE, Database, now_ns
+from harness.store.owners import name_user
+from harness.store.tables import WATCH_LEADER, WATCH_STREAMS, WATCH_WORKERS
+
+LEASE_S, HEARTBEAT_S = 6.0, 2.0
+_LEADER = "watch"
+_OF = WATCH_STREAMS.c
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewStream:
+    """A stream to add. `source`: how its host is reached; `limits`: what its clock is held against."""
+
+    stream: str
+    source: Mapping[str, Any]
+    limits: Mapping[str, Any]
+    interval_s: float = 1.0
+    weight: float = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerLine:
+    """A worker. `lives`: its lease has not ended; `silent_s`: since its last heartbeat."""
+
+    worker: str
+    registration: int
+    process: str
+    version: str
+    capacity: float
+    score: float
+    load: float
+    draining: bool
+    lives: bool
+    silent_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamLine:
+    """A stream: who is to have it, who has it, with which epoch, and whether that lease goes on."""
+
+    stream: str
+    weight: float
+    wanted: str | None
+    owner: str | None
+    epoch: int
+    leased: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Heartbeat:
+    """What a worker learns by a heartbeat: the epoch of each stream that it has, and the streams that it is to have."""
+
+    held: Mapping[str, int]
+    wanted: frozenset[str]
+
+
+class WatchStreams:
+    """The streams and workers of a ledger. `lease_s`: of workers, streams and the leader."""
+
+    def __init__(self, database: Database, *, lease_s: float = LEASE_S) -> None:
+        self._database = database
+        self._lease_ns = round(lease_s * 1e9)
+
+    # -- streams
+
+    def add(self, streams: Sequence[NewStream], *, by: str | None = None) -> list[str]:
+        """Add streams; return the names of those that were there already, which stay as they are."""
+
+        def add(db: sql.Connection) -> list[str]:
+            names = [stream.stream for stream in streams]
+            there = {*db.execute(sql.select(_OF.stream).where(_OF.stream.in_(names))).scalars()}
+            rows = [
+                {
+                    "stream": stream.stream,
+                    "source": dict(stream.source),
+                    "limits": dict(stream.limits),
+                    "interval_s": stream.interval_s,
+                    "weight": stream.weight,
+                    "added_by": by or name_user(),
+                }
+                for stream in streams
+                if stream.stream not in there
+            ]
+            if rows:
+                db.execute(WATCH_STREAMS.insert().values(added_ns=now_ns()), rows)
+            return sorted(there)
+
+        return self._database.write(add)
+
+    def remove(self, streams: Collection[str]) -> list[str]:
+        """Remove streams; return the names of those that were there. Their owners learn it by their next heartbeat."""
+
+        def remove(db: sql.Connection) -> list[str]:
+            gone = sql.delete(WATCH_STREAMS).where(_OF.stream.in_([*streams])).returning(_OF.stream)
+            return sorted(db.execute(gone).scalars())
+
+        return self._database.write(remove)
+
+    def list_streams(self) -> list[StreamLine]:
+        """List the streams, by name."""
+        columns = ("stream", "weight", "wanted", "owner", "epoch")
+        leased = sql.func.coalesce(_OF.until_ns > now_ns(), sql.false()).label("leased")
+        query = sql.select(*(WATCH_STREAMS.c[name] for name in columns), leased).order_by(_OF.stream)
+        return [
+            StreamLine(**dict(zip((*columns, "leased"), row, strict=True)))
+            for row in self._database.read(lambda db: db.execute(query).all())
+        ]
+
+    # -- workers
+
+    def register(self, worker: str, *, capacity: float, score: float, process: str, version: str) -> int:
+        """Register a worker; return the number of its registration, which all that it writes names.
+
+        Raises ConflictError where another process that lives has this name.
+        """
+        values = {"capacity": capacity, "score": score, "process": process, "version": version, "load": 0.0}
+
+        def register(db: sql.Connection) -> int:
+            there = db.execute(_WORKERS.where(WATCH_WORKERS.c.worker == worker).with_for_update()).first()
+            if there is not None and there.lives and there.process != process:
+                raise ConflictError(
+                    f"there is a worker {worker} already: {there.process}, heard {there.silent_ns / 1e9:.0f} s ago",
+                    next_step="give this one another name, or end that one",
+                )
+            number = 1 if there is None else there.registration + 1
+            alive = {**values, "draining": False, "registration": number, **self._renewed(), "registered_ns": now_ns()}
+            if there is None:
+                db.execute(WATCH_WORKERS.insert().values(worker=worker, **alive))
+            else:
+                db.execute(WATCH_WORKERS.update().where(WATCH_WORKERS.c.worker == worker).values(**alive))
+            # What an earlier process of this name had is taken anew, with another epoch.
+            db.execute(WATCH_STREAMS.update().where(_OF.owner == worker).values(owner=None, until_ns=None))
+            return number
+
+        return self._database.write(register)
+
+    def beat(self, worker: str, registration: int, *, load: float, score: float) -> Heartbeat | None:
+        """Renew the leases of a worker and of all its streams; None where it has to register anew."""
+
+        def beat(db: sql.Connection) -> Heartbeat | None:
+            renewed = {**self._renewed(), "load": load, "score": score}
+            if not db.execute(_registered(worker, registration).values(**renewed)).rowcount:
+                return None
+            held = db.execute(
+                WATCH_STREAMS.update()
+                .where(_OF.owner == worker)
+                .values(until_ns=now_ns() + self._lease_ns)
+                .returning(_OF.stream, _OF.epoch)
+            ).all()
+            wanted = db.execute(sql.select(_OF.stream).where(_OF.wanted == worker)).scalars()
+            return Heartbeat(held={row.stream: row.epoch for row in held}, wanted=frozenset(wanted))
+
+        return self._database.write(beat)
+
+    def claim(self, worker: str, registration: int, streams: Collection[str]) -> dict[str, int]:
+        """Take streams that this worker is to have and nobody has; return their new epochs by their names."""
+
+        def claim(db: sql.Connection) -> dict[str, int]:
+            fence = sql.select(WATCH_WORKERS.c.worker).where(*_is_registered(worker, registration))
+            if db.execute(fence.with_for_update(read=True)).first() is None:
+                return {}
+            is_free = sql.or_(_OF.owner.is_(None), _OF.until_ns <= now_ns())
+            # Rows are locked in one order: workers that claim at once wait for one another, without a deadlock.
+            free = sql.select(_OF.stream).where(_OF.stream.in_([*streams]), _OF.wanted == worker, is_free)
+            names = db.execute(free.order_by(_OF.stream).with_for_update()).scalars().all()
+            taken = db.execute(
+                WATCH_STREAMS.update()
+                .where(_OF.stream.in_(names), is_free)
+                .values(owner=worker, epoch=_OF.epoch + 1, until_ns=now_ns() + self._lease_ns)
+                .returning(_OF.stream, _OF.epoch)
+            ).all()
+            return {row.stream: row.epoch for row in taken}
+
+        return self._database.write(claim)
+
+    def release(self, worker: str, epochs: Mapping[str, int]) -> None:
+        """Give streams back, those whose epoch is still the worker's."""
+        ours = (_OF.owner == worker) & (_OF.stream == sql.bindparam("of")) & (_OF.epoch == sql.bindparam("at"))
+        free = WATCH_STREAMS.update().where(ours).values(owner=None, until_ns=None)
+        rows = [{"of": stream, "at": epoch} for stream, epoch in sorted(epochs.items())]
+        if rows:
+            self._execute(free, rows)
+
+    def drain(self, worker: str, registration: int) -> None:
+        """Have a worker get no more streams: those that it has go to others."""
+        self._execute(_registered(worker, registration).values(draining=True))
+
+    def leave(self, worker: str, registration: int) -> None:
+        """Remove a worker that has given back its streams."""
+        gone = sql.delete(WATCH_WORKERS).where(*_is_registered(worker, registration))
+        self._execute(gone)
+
+    def list_workers(self) -> list[WorkerLine]:
+        """List the workers, by name."""
+        rows = self._database.read(lambda db: db.execute(_WORKERS.order_by(WATCH_WORKERS.c.worker)).all())
+        return [
+            WorkerLine(
+                worker=row.worker,
+                registration=row.registration,
+                process=row.process,
+                version=row.version,
+                capacity=row.capacity,
+                score=row.score,
+                load=row.load,
+                draining=row.draining,
+                lives=bool(row.lives),
+                silent_s=row.silent_ns / 1e9,
+            )
+            for row in rows
+        ]
+
+    # -- the leader
+
+    def lead(self, process: str) -> int | None:
+        """Lead, or go on to lead; return the epoch of this leadership, None while another process leads."""
+
+        def lead(db: sql.Connection) -> int | None:
+            until = {"until_ns": now_ns() + self._lease_ns}
+            place = WATCH_LEADER.c.leader == _LEADER
+            ours = WATCH_LEADER.update().where(
+                place, WATCH_LEADER.c.process == process, WATCH_LEADER.c.until_ns > now_ns()
+            )
+            epoch = db.execute(ours.values(**until).returning(WATCH_LEADER.c.epoch)).scalar()
+            if epoch is not None:
+                return int(epoch)
+            over = WATCH_LEADER.update().where(place, WATCH_LEADER.c.until_ns <= now_ns())
+            values = {**until, "process": process, "epoch": WATCH_LEADER.c.epoch + 1}
+            epoch = db.execute(over.values(**values).returning(WATCH_LEADER.c.epoch)).scalar()
+            if epoch is None:
+                insert = (sqlite.insert if self._database.kind == SQLITE else postgresql.insert)(WATCH_LEADER)
+                first = insert.values(leader=_LEADER, epoch=1, process=process, **until).on_conflict_do_nothing()
+                epoch = db.execute(first.returning(WATCH_LEADER.c.epoch)).scalar()
+            return None if epoch is None else int(epoch)
+
+        return self._database.write(lead)
+
+    def write_plan(self, epoch: int, moves: Mapping[str, str | None]) -> bool:
+        """Write which worker is to have each stream that moves; False where this leadership is over."""
+
+        def write(db: sql.Connection) -> bool:
+            held = (WATCH_LEADER.c.epoch == epoch) & (WATCH_LEADER.c.until_ns > now_ns())
+            if db.execute(sql.select(WATCH_LEADER.c.epoch).where(held).with_for_update()).first() is None:
+                return False
+            rows = [{"of": stream, "to": worker} for stream, worker in sorted(moves.items())]
+            if rows:
+                move = WATCH_STREAMS.update().where(_OF.stream == sql.bindparam("of"))
+                db.execute(move.values(wanted=sql.bindparam("to")), rows)
+            return True
+
+        return self._database.write(write)
+
+    def _execute(self, statement: Any, rows: Sequence[Mapping[str, object]] | None = None) -> None:
+        def execute(db: sql.Connection) -> None:
+            db.execute(statement, rows)
+
+        self._database.write(execute)
+
+    def _renewed(self) -> dict[str, Any]:
+        return {"beat_ns": now_ns(), "until_ns": now_ns() + self._lease_ns}
+
+
+_WORKERS = sql.select(
+    WATCH_WORKERS,
+    (WATCH_WORKERS.c.until_ns > now_ns()).label("lives"),
+    (now_ns() - WATCH_WORKERS.c.beat_ns).label("silent_ns"),
+)
+
+
+def _is_registered(worker: str, registration: int) -> tuple[sql.ColumnElement[bool], ...]:
+    return WATCH_WORKERS.c.worker == worker, WATCH_WORKERS.c.registration == registration
+
+
+def _registered(worker: str, registration: int) -> Any:
+    return WATCH_WORKERS.update().where(*_is_registered(worker, registration))
