@@ -115,7 +115,7 @@ class WatchStreams:
     def list_streams(self) -> list[StreamLine]:
         """List the streams, by name."""
         columns = ("stream", "weight", "wanted", "owner", "epoch")
-        leased = sql.func.coalesce(_OF.until_ns > now_ns(), sql.false()).label("leased")
+        leased = sql.func.coalesce(self._goes_on(_OF.until_ns), sql.false()).label("leased")
         query = sql.select(*(WATCH_STREAMS.c[name] for name in columns), leased).order_by(_OF.stream)
         return [
             StreamLine(**dict(zip((*columns, "leased"), row, strict=True)))
@@ -132,7 +132,7 @@ class WatchStreams:
         values = {"capacity": capacity, "score": score, "process": process, "version": version, "load": 0.0}
 
         def register(db: sql.Connection) -> int:
-            there = db.execute(_WORKERS.where(WATCH_WORKERS.c.worker == worker).with_for_update()).first()
+            there = db.execute(self._workers().where(WATCH_WORKERS.c.worker == worker).with_for_update()).first()
             if there is not None and there.lives and there.process != process:
                 raise ConflictError(
                     f"there is a worker {worker} already: {there.process}, heard {there.silent_ns / 1e9:.0f} s ago",
@@ -175,7 +175,7 @@ class WatchStreams:
             fence = sql.select(WATCH_WORKERS.c.worker).where(*_is_registered(worker, registration))
             if db.execute(fence.with_for_update(read=True)).first() is None:
                 return {}
-            is_free = sql.or_(_OF.owner.is_(None), _OF.until_ns <= now_ns())
+            is_free = sql.or_(_OF.owner.is_(None), sql.not_(self._goes_on(_OF.until_ns)))
             # Rows are locked in one order: workers that claim at once wait for one another, without a deadlock.
             free = sql.select(_OF.stream).where(_OF.stream.in_([*streams]), _OF.wanted == worker, is_free)
             names = db.execute(free.order_by(_OF.stream).with_for_update()).scalars().all()
@@ -208,7 +208,7 @@ class WatchStreams:
 
     def list_workers(self) -> list[WorkerLine]:
         """List the workers, by name."""
-        rows = self._database.read(lambda db: db.execute(_WORKERS.order_by(WATCH_WORKERS.c.worker)).all())
+        rows = self._database.read(lambda db: db.execute(self._workers().order_by(WATCH_WORKERS.c.worker)).all())
         return [
             WorkerLine(
                 worker=row.worker,
@@ -234,12 +234,12 @@ class WatchStreams:
             until = {"until_ns": now_ns() + self._lease_ns}
             place = WATCH_LEADER.c.leader == _LEADER
             ours = WATCH_LEADER.update().where(
-                place, WATCH_LEADER.c.process == process, WATCH_LEADER.c.until_ns > now_ns()
+                place, WATCH_LEADER.c.process == process, self._goes_on(WATCH_LEADER.c.until_ns)
             )
             epoch = db.execute(ours.values(**until).returning(WATCH_LEADER.c.epoch)).scalar()
             if epoch is not None:
                 return int(epoch)
-            over = WATCH_LEADER.update().where(place, WATCH_LEADER.c.until_ns <= now_ns())
+            over = WATCH_LEADER.update().where(place, sql.not_(self._goes_on(WATCH_LEADER.c.until_ns)))
             values = {**until, "process": process, "epoch": WATCH_LEADER.c.epoch + 1}
             epoch = db.execute(over.values(**values).returning(WATCH_LEADER.c.epoch)).scalar()
             if epoch is None:
@@ -254,7 +254,7 @@ class WatchStreams:
         """Write which worker is to have each stream that moves; False where this leadership is over."""
 
         def write(db: sql.Connection) -> bool:
-            held = (WATCH_LEADER.c.epoch == epoch) & (WATCH_LEADER.c.until_ns > now_ns())
+            held = (WATCH_LEADER.c.epoch == epoch) & self._goes_on(WATCH_LEADER.c.until_ns)
             if db.execute(sql.select(WATCH_LEADER.c.epoch).where(held).with_for_update()).first() is None:
                 return False
             rows = [{"of": stream, "to": worker} for stream, worker in sorted(moves.items())]
@@ -265,6 +265,17 @@ class WatchStreams:
 
         return self._database.write(write)
 
+    def _goes_on(self, until_ns: sql.ColumnElement[Any]) -> sql.ColumnElement[bool]:
+        """Whether a lease goes on. One that ends much later than any may is of before the database's clock was set."""
+        return (until_ns > now_ns()) & (until_ns <= now_ns() + 2 * self._lease_ns)
+
+    def _workers(self) -> sql.Select[Any]:
+        return sql.select(
+            WATCH_WORKERS,
+            self._goes_on(WATCH_WORKERS.c.until_ns).label("lives"),
+            (now_ns() - WATCH_WORKERS.c.beat_ns).label("silent_ns"),
+        )
+
     def _execute(self, statement: Any, rows: Sequence[Mapping[str, object]] | None = None) -> None:
         def execute(db: sql.Connection) -> None:
             db.execute(statement, rows)
@@ -273,13 +284,6 @@ class WatchStreams:
 
     def _renewed(self) -> dict[str, Any]:
         return {"beat_ns": now_ns(), "until_ns": now_ns() + self._lease_ns}
-
-
-_WORKERS = sql.select(
-    WATCH_WORKERS,
-    (WATCH_WORKERS.c.until_ns > now_ns()).label("lives"),
-    (now_ns() - WATCH_WORKERS.c.beat_ns).label("silent_ns"),
-)
 
 
 def _is_registered(worker: str, registration: int) -> tuple[sql.ColumnElement[bool], ...]:

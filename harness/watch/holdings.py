@@ -1,0 +1,89 @@
+"""Hold streams as a worker: beat, take what is wanted, give back what is not, and stop in time where no beat arrives.
+
+A worker trusts its lease by the clock of the machine since its boot, which goes on while the machine sleeps and which
+nobody sets: never by the clock that is measured.
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from harness.errors import HarnessError
+from harness.store.watch_streams import LEASE_S, WatchStreams
+
+TRUSTED_PART = 0.8
+"""The part of a lease after which a worker that could not renew it begins nothing new."""
+
+
+def boot_time_s() -> float:
+    """Return the time since this machine was started, s, with the time that it slept."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+@dataclass(slots=True, kw_only=True)
+class Holdings:
+    """The streams of one worker. `process` names its process; `now` is `boot_time_s`, but in tests.
+
+    `epochs`: of the streams that it has, as of its latest heartbeat. `draining`: it gets no more of them.
+    """
+
+    streams: WatchStreams
+    worker: str
+    process: str
+    version: str
+    capacity: float
+    lease_s: float = LEASE_S
+    now: Callable[[], float] = boot_time_s
+    epochs: dict[str, int] = field(default_factory=dict)
+    _registration: int | None = None
+    _trusted_until_s: float = 0.0
+    draining: bool = False
+
+    def step(self, *, load: float = 0.0, score: float = 1.0) -> None:
+        """Renew what this worker has, and take or give back what changed; between two ticks.
+
+        Registers anew where that is asked for. Raises ConflictError where another process has this worker's name, and
+        what the database raises: then the streams stay as they are until the lease is over.
+        """
+        begun = self.now()
+        if self._registration is None:
+            self._registration = self.streams.register(
+                self.worker, capacity=self.capacity, score=score, process=self.process, version=self.version
+            )
+            if self.draining:
+                self.streams.drain(self.worker, self._registration)
+        beat = self.streams.beat(self.worker, self._registration, load=load, score=score)
+        if beat is None:
+            self._registration, self.epochs = None, {}
+            return
+        self.epochs, self._trusted_until_s = dict(beat.held), begun + TRUSTED_PART * self.lease_s
+        surplus = {stream: epoch for stream, epoch in beat.held.items() if stream not in beat.wanted}
+        self._give_back(surplus)
+        missing = beat.wanted - beat.held.keys()
+        if missing:
+            self.epochs |= self.streams.claim(self.worker, self._registration, missing)
+
+    def current(self) -> Mapping[str, int]:
+        """Return the streams to sample now with their epochs; none where the lease may be over."""
+        return self.epochs if self.now() < self._trusted_until_s else {}
+
+    def drain(self) -> None:
+        """Get no more streams; those that others are to have are given back by the next steps."""
+        self.draining = True
+        if self._registration is not None:
+            self.streams.drain(self.worker, self._registration)
+
+    def leave(self) -> None:
+        """Give all streams back, and end; a database that is away does so when the lease is over."""
+        try:
+            self._give_back(dict(self.epochs))
+            if self._registration is not None:
+                self.streams.leave(self.worker, self._registration)
+        except HarnessError:
+            pass
+        self._registration, self.epochs = None, {}
+
+    def _give_back(self, epochs: Mapping[str, int]) -> None:
+        if epochs:
+            self.streams.release(self.worker, epochs)
+            self.epochs = {stream: epoch for stream, epoch in self.epochs.items() if stream not in epochs}
