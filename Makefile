@@ -20,7 +20,7 @@ SAMPLE ?=
 SEED ?= 1
 AGAIN ?=
 
-.PHONY: run test truth soak mutants check docs molecule rehearse unit bench wheel image kubernetes audit lock clean help system
+.PHONY: run test truth soak mutants check docs molecule rehearse unit bench wheel image kubernetes chart audit lock clean help system
 
 help:            ## these lines
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile
@@ -102,6 +102,9 @@ image: wheel     ## the service in an image, ptp-harness:VERSION, by buildah, po
 
 kubernetes:      ## the programs of a Kubernetes cluster that tests start for themselves, in .venv/kubernetes (needs Go); six minutes, then seconds
 	@tools/kubernetes-programs
+
+chart: $(READY)  ## the Helm chart in deploy/cluster/chart, made from deploy/cluster/base
+	@$(VENV)/bin/python -m tools.chart
 
 audit:           ## known vulnerabilities of the locked packages (needs pip-audit, and the network)
 	pip-audit --strict --require-hashes --disable-pip --requirement requirements/run.txt

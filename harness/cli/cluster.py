@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from harness.cli import campaign_options, cluster_options, output
+from harness.cli.cluster_schedule import show_schedules
 from harness.cluster.connection import Connection
 from harness.errors import ExitCode, RequestError
 
@@ -13,24 +14,22 @@ def run(
     targets: campaign_options.Targets,
     bench: campaign_options.BenchName = None,
     region: campaign_options.Region = None,
-    image_name: Annotated[
-        str | None, typer.Option("--host-image", metavar="NAME", help="The image of the hosts: al2023, ... (EC2).")
-    ] = None,
+    image_name: cluster_options.HostImage = None,
     depth: campaign_options.DepthName = None,
     disturb: campaign_options.Disturb = None,
     parallel: campaign_options.Parallel = None,
     read_only: campaign_options.ReadOnly = False,
     duration: campaign_options.Duration = None,
-    hosts_per_pod: Annotated[
-        int | None,
-        typer.Option("--hosts-per-pod", min=1, max=64, metavar="N", help="Hosts at once in a pod (EC2: 8, lab: 1)."),
-    ] = None,
+    hosts_per_pod: cluster_options.HostsPerPod = None,
     context: cluster_options.Context = None,
     namespace: cluster_options.Namespace = None,
     image: cluster_options.Image = None,
     registry: cluster_options.Registry = None,
     pull: cluster_options.Pull = "IfNotPresent",
     lab_cache: cluster_options.LabCache = None,
+    queue: cluster_options.Queue = None,
+    coordinator_queue: cluster_options.CoordinatorQueue = None,
+    priority_class: cluster_options.PriorityClass = None,
     detach: Annotated[bool, typer.Option("--detach", help="Submit it, print its name, and end.")] = False,
 ) -> None:
     """Carry out a campaign on a cluster.
@@ -52,18 +51,25 @@ def run(
     host = {"bench": bench, "region": region, "image": image_name, "depth": depth, "disturbances": disturb or None}
     flags = {"read_only": read_only, "duration": duration, "parallel": parallel}
     campaign = campaign_options.load_campaign(targets, **host, **flags)
-    options = cluster_options.make_pod_options(image, registry, pull, lab_cache=lab_cache)
+    queues = {"queue": queue, "coordinator_queue": coordinator_queue}
+    options = cluster_options.make_pod_options(
+        image, registry, pull, lab_cache=lab_cache, **queues, priority_class=priority_class
+    )
     require_bench(campaign, claim=lab_cache, lab_in_image=image is not None)
     connection = cluster_options.open_connection(context, namespace)
+    cluster_options.require_queue(connection, options)
     name = draw_name(SUBMITTED_RUN_CHARACTERS)
     job = make_coordinator(name, campaign, options, hosts_per_pod=hosts_per_pod)
     with telling_errors(connection, f"submitting run {name}"):
         connection.client.create(job)
-    follow_run(connection, name, detach=detach)
+    follow_run(connection, name, detach=detach, queue=coordinator_queue)
 
 
-def follow_run(connection: Connection, name: str, *, detach: bool) -> None:
-    """Say that a run is submitted; unless detached, print what its coordinators print, and end with its exit code."""
+def follow_run(connection: Connection, name: str, *, detach: bool, queue: str | None = None) -> None:
+    """Say that a run is submitted; unless detached, print what its coordinators print, and end with its exit code.
+
+    `queue`: in which the coordinator waits, if it does.
+    """
     from harness.cluster.jobs import COORDINATOR
     from harness.cluster.log_merge import merge_logs
 
@@ -72,6 +78,8 @@ def follow_run(connection: Connection, name: str, *, detach: bool) -> None:
         output.say(f"run {name} is submitted; `ptp-harness cluster logs {name}` follows it")
         return
     output.say(f"run {name} is submitted; Ctrl-C leaves it running, `ptp-harness cluster cancel {name}` ends it")
+    if queue is not None:
+        output.say(f"it begins when Kueue admits it from the queue {queue}")
     for _, line in merge_logs(connection, name, part=COORDINATOR):
         output.say(line)
     raise typer.Exit(_tell_end(connection, name))
@@ -107,6 +115,8 @@ def status(
 ) -> None:
     """Show the runs of a namespace, or the Jobs and pods of one.
 
+    Without RUN, the schedules that submit runs are listed, too.
+
     Examples:
         ptp-harness cluster status
         ptp-harness cluster status k3f9mq
@@ -120,13 +130,13 @@ def status(
     if run is not None:
         find_coordinator(connection, run)
     jobs = list_jobs(connection, run, part=None if run else COORDINATOR)
-    rows = [["run", "part", "state", "pods run", "ended", "failed", "since"]]
+    rows = [["run", "part", "state", "pods run", "ended", "failed", "since", "schedule"]]
     for job in jobs:
-        state = "cancelled" if job.cancelled and not job.end else job.end or "goes on"
-        part = job.suite or job.part
-        rows.append([job.run, part, state, *map(str, (job.active, job.succeeded, job.failed)), job.created])
+        part, counts = job.suite or job.part, (job.active, job.succeeded, job.failed)
+        rows.append([job.run, part, job.state, *map(str, counts), job.created, job.schedule])
     output.show("\n".join(align_rows(rows)) if jobs else f"no run in namespace {connection.namespace}")
     if run is None:
+        show_schedules(connection)
         return
     pods = list_pods(connection, run)
     trouble = find_trouble([pod for pod in pods if pod.status and pod.status.phase in ("Pending", "Failed")])
@@ -149,18 +159,24 @@ def cancel(
         ptp-harness cluster cancel k3f9mq
     """
     from lightkube.resources.batch_v1 import Job
+    from lightkube.types import CascadeType
 
     from harness.cluster.connection import telling_errors
-    from harness.cluster.jobs import CANCELLED_ANNOTATION, name_coordinator
-    from harness.cluster.run_state import find_coordinator
+    from harness.cluster.jobs import CANCELLED_ANNOTATION
+    from harness.cluster.run_state import find_coordinator, list_jobs
 
     connection = cluster_options.open_connection(context, namespace)
     state = find_coordinator(connection, run)
     if state.end:
         raise RequestError(f"run {run} has ended: {state.end}", next_step=f"`ptp-harness cluster status {run}`")
+    if state.waits_in and len(list_jobs(connection, run)) == 1:
+        with telling_errors(connection, f"removing run {run}"):
+            connection.client.delete(Job, state.name, cascade=CascadeType.FOREGROUND)
+        output.say(f"run {run} had not begun: it waited in the queue {state.waits_in}, and is removed")
+        return
     with telling_errors(connection, f"cancelling run {run}"):
         change = {"metadata": {"annotations": {CANCELLED_ANNOTATION: "true"}}}
-        connection.client.patch(Job, name_coordinator(run), change)
+        connection.client.patch(Job, state.name, change)
     output.say(f"run {run} is cancelled: its hosts are released; `ptp-harness cluster logs {run}` shows its end")
 
 
@@ -171,7 +187,8 @@ def clean(
 ) -> None:
     """Remove the Jobs and pods of runs that have ended.
 
-    Ledger and evidence stay, and so does all that is not ours.
+    Namespaces that runs made for themselves and left go, too, for those who have the ClusterRole ptp-harness-clean.
+    Ledger, evidence and schedules stay, and so does all that is not ours.
 
     Examples:
         ptp-harness cluster clean
@@ -182,6 +199,7 @@ def clean(
 
     from harness.cluster.connection import telling_errors
     from harness.cluster.jobs import COORDINATOR
+    from harness.cluster.own_namespace import remove_left
     from harness.cluster.run_state import find_coordinator, list_jobs
 
     connection = cluster_options.open_connection(context, namespace)
@@ -196,6 +214,8 @@ def clean(
             with telling_errors(connection, f"removing run {job.run}"):
                 connection.client.delete(Job, job.name, cascade=CascadeType.FOREGROUND)
             output.show(job.run)
+    for name in remove_left(connection, runs, going_on):
+        output.show(name)
     if going_on:
         output.say(f"not ended, and left alone: {', '.join(going_on)}")
 

@@ -33,6 +33,8 @@ from harness.store.owners import OwnershipLostError
 from harness.system.signals import handling_stop_signals
 
 RunName = Annotated[str, typer.Argument(metavar="RUN", help="The name of the run.")]
+CommonOptions = Annotated[str, typer.Option("--options", metavar="JSON", help="What all pods have in common.")]
+HostsPerPod = Annotated[int | None, typer.Option("--hosts-per-pod", min=1, metavar="N")]
 _TERMINATION_MESSAGE = Path("/dev/termination-log")
 _MOST_MESSAGE_CHARACTERS = 4000
 _RESIGNS_WITHIN_S = 2.0
@@ -41,8 +43,8 @@ _LEADER_WITHIN_S, _LOOK_EVERY_S = 120.0, 1.0
 
 def coordinate(
     run: RunName,
-    options: Annotated[str, typer.Option("--options", metavar="JSON", help="What all pods have in common.")],
-    hosts_per_pod: Annotated[int | None, typer.Option("--hosts-per-pod", min=1, metavar="N")] = None,
+    options: CommonOptions,
+    hosts_per_pod: HostsPerPod = None,
 ) -> None:
     """Lead a run, in a pod of a cluster.
 
@@ -77,6 +79,34 @@ def coordinate(
     verdicts = Counter(str(host.verdict.outcome) for host in record.hosts)
     code = int(exit_code_of(record))
     leave_message({"run": run, "exit_code": code, "verdicts": verdicts, "reports": reports})
+
+
+def submit(
+    schedule: Annotated[str, typer.Argument(metavar="SCHEDULE", help="The schedule whose time it is.")],
+    job: Annotated[str, typer.Option("--job", metavar="UID", help="The identifier of this pod's Job.")],
+    options: CommonOptions,
+    hosts_per_pod: HostsPerPod = None,
+) -> None:
+    """Submit a scheduled run, in a pod of a cluster.
+
+    `cluster schedule` makes what makes that pod, at each time of the schedule. Nothing is submitted while the run of an
+    earlier time goes on.
+
+    Examples:
+        ptp-harness cluster submit nightly --job 5c0d... --options '{"image": "..."}'
+    """
+    from harness.cluster.connection import connect
+    from harness.cluster.coordinator import read_campaign
+    from harness.cluster.cron_jobs import submit_scheduled
+    from harness.cluster.jobs import CAMPAIGN_FILE
+
+    with trying_again():
+        campaign, common = read_campaign(Path(CAMPAIGN_FILE)), read_options(options)
+        made = submit_scheduled(connect(), schedule, job, campaign, common, hosts_per_pod)
+    if made.earlier:
+        output.say(f"run {made.run} of schedule {schedule} still goes on: no other one is submitted")
+    else:
+        output.say(f"run {made.run} of schedule {schedule} is submitted")
 
 
 def probe() -> None:

@@ -104,8 +104,11 @@ _CLUSTER = {
     "cancel": Command("harness.cli.cluster:cancel", "End a run; its hosts are released."),
     "clean": Command("harness.cli.cluster:clean", "Remove the Jobs and pods of runs that have ended."),
     "test": Command("harness.cli.cluster_tests:run_tests", "Run this project's own tests on a cluster."),
+    "image": Command("harness.cli.cluster_image:image", "Build the image of the pods, and push it."),
+    "schedule": Command("harness.cli.cluster_schedule:schedule", "Carry out a campaign on a cluster at set times."),
     "smoke": Command("harness.cli.cluster_smoke:smoke", "Say what a cluster lacks for runs, and how to get it."),
     "probe": Command("harness.cli.cluster_pods:probe", "Look at what pods need, in a pod of a cluster.", hidden=True),
+    "submit": Command("harness.cli.cluster_pods:submit", "Submit a scheduled run, in a pod of a cluster.", hidden=True),
     "coordinate": Command("harness.cli.cluster_pods:coordinate", "Lead a run, in a pod of a cluster.", hidden=True),
     "pod": Command("harness.cli.cluster_pods:pod", "Qualify hosts of a run, in a pod of a cluster.", hidden=True),
     "coordinate-tests": Command(

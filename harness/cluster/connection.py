@@ -5,7 +5,7 @@ import ssl
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,6 +14,7 @@ import httpx2
 import lightkube
 import yaml
 from lightkube import operators
+from lightkube.config import client_adapter
 from lightkube.config.kubeconfig import DEFAULT_KUBECONFIG, SERVICE_ACCOUNT, KubeConfig, SingleConfig
 from lightkube.core.exceptions import ApiError, ConfigError
 
@@ -71,7 +72,7 @@ def connect(context: str | None = None, namespace: str | None = None) -> Connect
             f"the context {config.context_name} names no user", next_step="`kubectl config view` shows the contexts"
         )
     try:
-        client = lightkube.Client(config=config, namespace=chosen, timeout=_TIMEOUT, field_manager="ptp-harness")
+        client = _make_client(config, chosen)
     except (OSError, ssl.SSLError, ValueError, ConfigError) as error:
         raise RequestError(
             f"the context {config.context_name} cannot be used: {_shorten(error)}",
@@ -79,6 +80,15 @@ def connect(context: str | None = None, namespace: str | None = None) -> Connect
         ) from error
     name = IN_POD if config.fname is None else config.context_name
     return Connection(client=client, config=config, context=name, namespace=chosen, server=str(config.cluster.server))
+
+
+def in_namespace(connection: Connection, namespace: str) -> Connection:
+    """Return a connection as the same user to another namespace."""
+    return replace(connection, client=_make_client(connection.config, namespace), namespace=namespace)
+
+
+def _make_client(config: SingleConfig, namespace: str) -> lightkube.Client:
+    return lightkube.Client(config=config, namespace=namespace, timeout=_TIMEOUT, field_manager="ptp-harness")
 
 
 @contextmanager
@@ -95,6 +105,34 @@ def telling_errors(connection: Connection, what: str) -> Iterator[None]:
             f"{what}: the API server {connection.server} does not answer: {_shorten(error)}",
             next_step=f"see whether it can be reached from here ({connection.context})",
         ) from error
+
+
+def read_document(connection: Connection, path: str) -> Any:
+    """Read what the API server says at a path that is no object of it, such as /version. Raises ClusterError.
+
+    ValueError where the answer is no JSON.
+    """
+    parameters = client_adapter.ConnectionParams(timeout=httpx2.Timeout(10.0))
+    with (
+        telling_errors(connection, f"reading {path}"),
+        client_adapter.Client(connection.config, parameters) as client,
+    ):
+        answer = client.get(path)
+        if answer.is_error:
+            text = f"reading {path}: HTTP status {answer.status_code}"
+            raise ClusterError(text, status=answer.status_code)
+    return answer.json()
+
+
+def has_api(connection: Connection, group: str) -> bool:
+    """Whether a cluster has a group of APIs, such as that of an operator. Raises ClusterError."""
+    try:
+        read_document(connection, f"/apis/{group}")
+    except ClusterError as error:
+        if error.status == HTTPStatus.NOT_FOUND:
+            return False
+        raise
+    return True
 
 
 def patiently(request: Callable[[], Result], *, for_s: float = 60.0) -> Result:

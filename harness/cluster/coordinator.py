@@ -8,13 +8,20 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 
 from lightkube.resources.batch_v1 import Job
 
 from harness.campaign.campaign import Campaign
-from harness.cluster.connection import Connection, telling_errors
-from harness.cluster.jobs import CAMPAIGN_FILE, PodOptions, decode_campaign, name_coordinator
+from harness.cluster.connection import ClusterError, Connection, telling_errors
+from harness.cluster.jobs import (
+    CAMPAIGN_FILE,
+    PodOptions,
+    decode_campaign,
+    make_disruption_budget,
+    name_coordinator,
+)
 from harness.cluster.pod_benches import require_bench
 from harness.cluster.pod_settings import require_signing_key
 from harness.cluster.pod_work import PodWork
@@ -57,6 +64,7 @@ class Coordinator:
         """
         with telling_errors(self.connection, "reading our own Job"):
             own_job = self.connection.client.get(Job, name_coordinator(self.run))
+        self._protect(own_job)
         while True:
             try:
                 record = self._begin_or_go_on(own_job)
@@ -104,6 +112,15 @@ class Coordinator:
         campaign = campaign_run.read_dead_campaign(self.run, self.ledger)
         prepared, work = prepare_resolved(campaign, self.settings, self.benches), self._make_work(campaign, own_job)
         return campaign_run.resume(self.run, prepared, self.ledger, self.settings, self.controls, work=work)
+
+    def _protect(self, own_job: Job) -> None:
+        """Let no drain of nodes take both coordinators. Without it the run takes longer, and ends all the same."""
+        try:
+            with telling_errors(self.connection, "making the disruption budget of the coordinators"):
+                self.connection.client.create(make_disruption_budget(self.run, own_job))
+        except ClusterError as error:
+            if error.status != HTTPStatus.CONFLICT:  # the other one has made it
+                _log.warning("run %s: %s", self.run, error)
 
     def _make_work(self, campaign: Campaign, own_job: Job) -> PodWork:
         usual = _CLOUD_HOSTS_PER_POD if traits_of(campaign.bench).cloud else 1

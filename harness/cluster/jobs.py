@@ -11,8 +11,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, cast
 
-from lightkube.resources.batch_v1 import Job
-from lightkube.resources.core_v1 import Pod
+from lightkube.resources.batch_v1 import CronJob, Job
+from lightkube.resources.core_v1 import Namespace, Pod
+from lightkube.resources.policy_v1 import PodDisruptionBudget
 
 from harness.campaign import stored
 from harness.campaign.campaign import Campaign
@@ -22,13 +23,18 @@ from harness.store.names_at_random import draw_name
 
 PREFIX = "ptp-harness.dev"
 RUN_LABEL, PART_LABEL, SUITE_LABEL = f"{PREFIX}/run", f"{PREFIX}/part", f"{PREFIX}/suite"
-JOB_NAME_LABEL = "batch.kubernetes.io/job-name"
-"""The label by which Kubernetes itself marks the pods of a Job."""
+SCHEDULE_LABEL = f"{PREFIX}/schedule"
+JOB_NAME_LABEL, JOB_UID_LABEL = "batch.kubernetes.io/job-name", "batch.kubernetes.io/controller-uid"
+"""The labels by which Kubernetes itself marks the pods of a Job."""
+
+QUEUE_API = "kueue.x-k8s.io"
+QUEUE_LABEL = f"{QUEUE_API}/queue-name"
+"""The label by which Kueue knows the queue of a Job."""
 
 OURS = {"app.kubernetes.io/name": "ptp-harness", "app.kubernetes.io/managed-by": "ptp-harness"}
 """The labels of every object that this program makes."""
 
-COORDINATOR, SUITE, PROBE = "coordinator", "suite", "probe"
+COORDINATOR, SUITE, PROBE, SCHEDULE = "coordinator", "suite", "probe", "schedule"
 CAMPAIGN_ANNOTATION, CANCELLED_ANNOTATION = f"{PREFIX}/campaign", f"{PREFIX}/cancelled"
 CAMPAIGN_FILE = "/run/ptp-harness/campaign"
 COORDINATOR_ACCOUNT, POD_ACCOUNT = "ptp-harness-coordinator", "ptp-harness-pod"
@@ -44,7 +50,12 @@ MOST_ANNOTATION_BYTES = 48 * 1024
 COORDINATOR_LEASE_S, POD_LEASE_S = 4, 15
 COORDINATOR_TRIES, POD_TRIES = 6, 3
 KEPT_AFTER_END_S = 7 * 86400
-_PROBE_WITHIN_S = 300
+_PROBE_WITHIN_S, _SUBMITTED_WITHIN_S = 300, 600
+_SUBMISSION_TRIES, _SUBMISSIONS_LISTED = 3, 3
+_BEGINS_WITHIN_S = 3600
+"""A time of a schedule that was missed, such as while no control plane ran, is made up for so long afterwards. Without
+this limit, Kubernetes gives up a schedule that has missed a hundred times."""
+
 _GRACE_S = 120
 """A pod that is to end removes the hosts that it works on."""
 
@@ -56,8 +67,10 @@ TRY_AGAIN = 75
 class PodOptions:
     """Options that all pods of a run have in common. `image` is never pulled by a newer name: its tag is the version.
 
-    `environ`: further variables, such as AWS_REGION. `longest_s`: after which a Job is ended. `queue`: of Kueue.
-    `lab_cache`: the claim of the volume with the lab's parts, for pods that have lab guests.
+    `environ`: further variables, such as AWS_REGION. `longest_s`: after which a Job is ended. `queue`: of Kueue, for
+    the Jobs of suites; `coordinator_queue`: for the others. Coordinators wait for suites: in one queue, those of
+    several runs could take all of its quota, and wait for ever. `lab_cache`: the claim
+    of the volume with the lab's parts, for pods that have lab guests.
     """
 
     image: str
@@ -67,6 +80,7 @@ class PodOptions:
     environ: Mapping[str, str] = field(default_factory=dict)
     longest_s: int = 24 * 3600
     queue: str | None = None
+    coordinator_queue: str | None = None
     priority_class: str | None = None
     lab_cache: str | None = None
 
@@ -93,31 +107,18 @@ def name_coordinator(run: str) -> str:
     return f"ptp-{run}"
 
 
-def make_coordinator(run: str, campaign: Campaign, options: PodOptions, *, hosts_per_pod: int | None) -> Job:
+def make_coordinator(
+    run: str, campaign: Campaign, options: PodOptions, *, hosts_per_pod: int | None, schedule: str | None = None
+) -> Job:
     """Make the Job of the two pods that can lead a run: one waits, and goes on at once when the other is gone.
 
-    A pod that dies is replaced, until one of them has ended the run.
+    A pod that dies is replaced, until one of them has ended the run. `schedule`: that submits it, if one does.
     """
     annotations = {CAMPAIGN_ANNOTATION: encode_campaign(campaign)}
-    labels = _label(run, COORDINATOR)
-    argv = ["cluster", "coordinate", run, "--options", json.dumps(asdict(options), separators=(",", ":"))]
-    argv += [] if hosts_per_pod is None else ["--hosts-per-pod", str(hosts_per_pod)]
+    labels = _label(run, COORDINATOR) | ({} if schedule is None else {SCHEDULE_LABEL: schedule})
+    argv = ["cluster", "coordinate", run, *_write_options(options, hosts_per_pod)]
     pod = _make_pod(options, argv, lease_s=COORDINATOR_LEASE_S, account=COORDINATOR_ACCOUNT, reaches_api=True)
-    pod["volumes"].append(
-        {
-            "name": "campaign",
-            "downwardAPI": {
-                "items": [
-                    {
-                        "path": CAMPAIGN_FILE.rpartition("/")[2],
-                        "fieldRef": {"fieldPath": f"metadata.annotations['{CAMPAIGN_ANNOTATION}']"},
-                    }
-                ]
-            },
-        }
-    )
-    mount = {"name": "campaign", "mountPath": CAMPAIGN_FILE.rpartition("/")[0], "readOnly": True}
-    pod["containers"][0]["volumeMounts"].append(mount)
+    _bring_campaign(pod)
     spec = {
         "parallelism": 2,
         "backoffLimit": COORDINATOR_TRIES,
@@ -128,6 +129,60 @@ def make_coordinator(run: str, campaign: Campaign, options: PodOptions, *, hosts
         "template": {"metadata": {"labels": labels, "annotations": annotations}, "spec": pod},
     }
     return _make_job(name_coordinator(run), labels, spec, options)
+
+
+def make_disruption_budget(run: str, owner: Job) -> PodDisruptionBudget:
+    """Make what keeps one of a run's two coordinators while nodes are drained. It goes when their Job goes.
+
+    Pods of suites have none: an eviction costs them a host's work so far, a drain that waits for them costs hours.
+    """
+    labels = _label(run, COORDINATOR)
+    spec = {
+        "minAvailable": 1,
+        "unhealthyPodEvictionPolicy": "AlwaysAllow",
+        "selector": {"matchLabels": {RUN_LABEL: run, PART_LABEL: COORDINATOR}},
+    }
+    metadata = {"name": name_coordinator(run), "labels": labels, "ownerReferences": [_refer_to(owner)]}
+    return cast(PodDisruptionBudget, PodDisruptionBudget.from_dict({"metadata": metadata, "spec": spec}))
+
+
+def name_schedule(schedule: str) -> str:
+    """Name the CronJob of a schedule."""
+    return f"ptp-schedule-{schedule}"
+
+
+def make_schedule(
+    schedule: str, cron: str, zone: str, campaign: Campaign, options: PodOptions, *, hosts_per_pod: int | None
+) -> CronJob:
+    """Make a CronJob whose Jobs submit one run each. Its pods carry the campaign, as those of a coordinator do.
+
+    A Job of it ends once the run is submitted, so that neither the limits of its history nor its removal end a run.
+    """
+    labels = OURS | {PART_LABEL: SCHEDULE, SCHEDULE_LABEL: schedule}
+    argv = ["cluster", "submit", schedule, "--job", "$(JOB_UID)", *_write_options(options, hosts_per_pod)]
+    pod = _make_pod(options, argv, lease_s=COORDINATOR_LEASE_S, account=COORDINATOR_ACCOUNT, reaches_api=True)
+    own_job = {"fieldRef": {"fieldPath": f"metadata.labels['{JOB_UID_LABEL}']"}}
+    pod["containers"][0]["env"].append({"name": "JOB_UID", "valueFrom": own_job})
+    _bring_campaign(pod)
+    annotations = {CAMPAIGN_ANNOTATION: encode_campaign(campaign)}
+    job = {
+        "backoffLimit": _SUBMISSION_TRIES,
+        "activeDeadlineSeconds": _SUBMITTED_WITHIN_S,
+        "podReplacementPolicy": "Failed",
+        "podFailurePolicy": {"rules": [_ignore_disruptions(), _fail_on(ExitCode.BAD_REQUEST, "FailJob")]},
+        "template": {"metadata": {"labels": labels, "annotations": annotations}, "spec": pod},
+    }
+    spec = {
+        "schedule": cron,
+        "timeZone": zone,
+        "concurrencyPolicy": "Forbid",
+        "startingDeadlineSeconds": _BEGINS_WITHIN_S,
+        "successfulJobsHistoryLimit": _SUBMISSIONS_LISTED,
+        "failedJobsHistoryLimit": _SUBMISSIONS_LISTED,
+        "jobTemplate": _queue(labels, job, options.coordinator_queue),
+    }
+    described = {"metadata": {"name": name_schedule(schedule), "labels": labels}, "spec": spec}
+    return cast(CronJob, CronJob.from_dict({"apiVersion": "batch/v1", "kind": "CronJob", **described}))
 
 
 def make_suite_job(
@@ -210,12 +265,18 @@ def find_end(job: Job) -> str | None:
     return None
 
 
+def find_queue(job: Job) -> str | None:
+    """Find the queue that a Job waits in; None where it does not wait, "" where somebody else suspended it."""
+    suspended = job.spec is not None and job.spec.suspend
+    return ((job.metadata and job.metadata.labels) or {}).get(QUEUE_LABEL, "") if suspended else None
+
+
 def is_cancelled(job: Job) -> bool:
     """Whether a coordinator's Job was marked as cancelled."""
     return CANCELLED_ANNOTATION in ((job.metadata and job.metadata.annotations) or {})
 
 
-def name_of(item: Job | Pod) -> str:
+def name_of(item: Job | Pod | CronJob | Namespace) -> str:
     """Return the name of an object."""
     return str(item.metadata and item.metadata.name)
 
@@ -232,13 +293,38 @@ def _label(run: str, part: str) -> dict[str, str]:
 def _make_job(
     name: str, labels: Mapping[str, str], spec: Mapping[str, Any], options: PodOptions, owner: Job | None = None
 ) -> Job:
-    queue = {} if options.queue is None else {"kueue.x-k8s.io/queue-name": options.queue}
-    metadata: dict[str, Any] = {"name": name, "labels": {**labels, **queue}}
-    if owner is not None and owner.metadata is not None:
-        reference = {"apiVersion": "batch/v1", "kind": "Job", "name": owner.metadata.name, "uid": owner.metadata.uid}
-        metadata["ownerReferences"] = [reference]
-    described = {"metadata": metadata, "spec": {**spec, **({"suspend": True} if queue else {})}}
-    return cast(Job, Job.from_dict({"apiVersion": "batch/v1", "kind": "Job", **described}))
+    described = _queue(labels, spec, options.coordinator_queue if owner is None else options.queue)
+    metadata: dict[str, Any] = {"name": name, **described["metadata"]}
+    if owner is not None:
+        metadata["ownerReferences"] = [_refer_to(owner)]
+    return cast(Job, Job.from_dict({"apiVersion": "batch/v1", "kind": "Job", **described, "metadata": metadata}))
+
+
+def _refer_to(owner: Job) -> dict[str, Any]:
+    """Refer to the Job with which an object goes."""
+    uid = owner.metadata and owner.metadata.uid
+    return {"apiVersion": "batch/v1", "kind": "Job", "name": name_of(owner), "uid": uid}
+
+
+def _queue(labels: Mapping[str, str], spec: Mapping[str, Any], queue: str | None) -> dict[str, Any]:
+    """Describe a Job without its name; where there is a queue, it waits for Kueue to admit it."""
+    if queue is None:
+        return {"metadata": {"labels": dict(labels)}, "spec": dict(spec)}
+    return {"metadata": {"labels": {**labels, QUEUE_LABEL: queue}}, "spec": {**spec, "suspend": True}}
+
+
+def _write_options(options: PodOptions, hosts_per_pod: int | None) -> list[str]:
+    """Write what a coordinator needs beside the campaign, for its command line."""
+    argv = ["--options", json.dumps(asdict(options), separators=(",", ":"))]
+    return argv if hosts_per_pod is None else [*argv, "--hosts-per-pod", str(hosts_per_pod)]
+
+
+def _bring_campaign(pod: dict[str, Any]) -> None:
+    """Mount the campaign, which is in an annotation of the pod, as the file CAMPAIGN_FILE."""
+    folder, _, file = CAMPAIGN_FILE.rpartition("/")
+    source = {"fieldRef": {"fieldPath": f"metadata.annotations['{CAMPAIGN_ANNOTATION}']"}}
+    pod["volumes"].append({"name": "campaign", "downwardAPI": {"items": [{"path": file, **source}]}})
+    pod["containers"][0]["volumeMounts"].append({"name": "campaign", "mountPath": folder, "readOnly": True})
 
 
 def _make_pod(

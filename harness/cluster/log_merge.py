@@ -4,12 +4,13 @@ import queue
 import threading
 import time
 from collections.abc import Iterator
+from functools import partial
 
 from harness.cluster.connection import Connection, patiently
 from harness.cluster.jobs import name_of
 from harness.cluster.pod_logs import follow_log
 from harness.cluster.pod_states import find_trouble
-from harness.cluster.run_state import find_coordinator, has_ended, list_pods
+from harness.cluster.run_state import find_coordinator, find_refusal, has_ended, list_pods
 from harness.errors import HarnessError
 
 _LOOK_EVERY_S = 1.0
@@ -45,6 +46,8 @@ def merge_logs(
                         threads[name] = threading.Thread(target=read, args=(name,), daemon=True)
                         threads[name].start()
                 trouble = find_trouble([pod for pod in pods if pod.status and pod.status.phase == "Pending"])
+                if not (pods or coordinator.waits_in):
+                    trouble = patiently(partial(find_refusal, connection, coordinator.name))
                 if trouble is not None and trouble.text != said:
                     said = trouble.text
                     lines.put(("", said))

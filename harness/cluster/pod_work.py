@@ -8,7 +8,15 @@ from lightkube.resources.batch_v1 import Job
 
 from harness.cluster.connection import ClusterError, Connection, patiently
 from harness.cluster.job_control import JobControl, JobGoneError
-from harness.cluster.jobs import PodOptions, find_end, is_cancelled, make_suite_job, name_coordinator, name_of
+from harness.cluster.jobs import (
+    PodOptions,
+    find_end,
+    find_queue,
+    is_cancelled,
+    make_suite_job,
+    name_coordinator,
+    name_of,
+)
 from harness.cluster.pod_states import PodTrouble, find_trouble
 from harness.cluster.suites import Suite, make_suites
 from harness.errors import HarnessError
@@ -114,6 +122,14 @@ class PodWork:
                 self._jobs.delete(name)
                 return None
             self._pass_cancellation_on(context)
+            queue = None if job is None else find_queue(job)
+            if queue is not None:
+                if context.controls.stop.is_set():  # it has no pods that would give up
+                    self._jobs.delete(name)
+                    return None
+                if queue not in said:
+                    said.add(queue)
+                    context.events.publish(f"suite {suite.kind}: Job {name} waits in queue {queue}")
             if time.monotonic() >= look_at_pods_at:
                 look_at_pods_at = time.monotonic() + _LOOK_AT_PODS_EVERY_S
                 trouble = find_trouble(self._jobs.list_idle_pods(name))

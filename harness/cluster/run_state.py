@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from lightkube.resources.batch_v1 import Job
-from lightkube.resources.core_v1 import Pod
+from lightkube.resources.core_v1 import Event, Pod
 
 from harness.cluster.connection import ClusterError, Connection, Selector, telling_errors
 from harness.cluster.jobs import (
@@ -14,20 +14,25 @@ from harness.cluster.jobs import (
     OURS,
     PART_LABEL,
     RUN_LABEL,
+    SCHEDULE_LABEL,
     SUITE_LABEL,
     find_end,
+    find_queue,
     is_cancelled,
     name_coordinator,
     name_of,
 )
-from harness.cluster.pod_states import read_problem
+from harness.cluster.pod_states import PodTrouble, make_trouble, read_problem
 from harness.errors import ExitCode, RequestError
 from harness.untrusted.plain_text import clip, printable
 
 
 @dataclass(frozen=True, slots=True)
 class JobState:
-    """A Job: `end` is None while it goes on, else Complete, or why it failed. The numbers count its pods."""
+    """A Job: `end` is None while it goes on, else Complete, or why it failed. The numbers count its pods.
+
+    `schedule`: that submitted it, or ""; `waits_in`: the queue that it waits in, or "".
+    """
 
     name: str
     run: str
@@ -39,6 +44,17 @@ class JobState:
     succeeded: int
     failed: int
     created: str
+    schedule: str
+    waits_in: str
+
+    @property
+    def state(self) -> str:
+        """How far it is, for people."""
+        if self.end:
+            return self.end
+        if self.cancelled:
+            return "cancelled"
+        return f"waits in queue {self.waits_in}" if self.waits_in else "goes on"
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +100,17 @@ def list_pods(connection: Connection, run: str, *, part: str | None = None) -> l
 def list_job_pods(connection: Connection, job: str) -> list[Pod]:
     """List the pods of a Job, the oldest first."""
     return _list_pods(connection, {JOB_NAME_LABEL: job}, f"listing the pods of Job {job}")
+
+
+def find_refusal(connection: Connection, job: str) -> PodTrouble | None:
+    """Find why no pod was made for a Job, as its events tell: quota, Pod Security, an account that is not there."""
+    with telling_errors(connection, "listing events"):
+        events = [*connection.client.list(Event, namespace=connection.namespace, fields={"involvedObject.name": job})]
+    warnings = [event.message or "" for event in events if event.type == "Warning"]
+    if not warnings:
+        return None
+    remedy = "apply deploy/cluster/base, and see the quota of the namespace"
+    return make_trouble(warnings[-1], lasting=True, remedy=remedy)
 
 
 def _list_pods(connection: Connection, labels: Selector, what: str) -> list[Pod]:
@@ -143,4 +170,6 @@ def _make_state(job: Job) -> JobState:
         succeeded=(status and status.succeeded) or 0,
         failed=(status and status.failed) or 0,
         created=str(job.metadata and job.metadata.creationTimestamp),
+        schedule=labels.get(SCHEDULE_LABEL, ""),
+        waits_in=find_queue(job) or "",
     )

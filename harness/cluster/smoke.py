@@ -4,22 +4,19 @@ import json
 import time
 from collections.abc import Iterator
 
-import httpx2
-from lightkube.config import client_adapter
 from lightkube.core.exceptions import ConfigError
 from lightkube.models.authorization_v1 import ResourceAttributes, SelfSubjectAccessReviewSpec
 from lightkube.resources.authorization_v1 import SelfSubjectAccessReview
 from lightkube.resources.batch_v1 import Job
-from lightkube.resources.core_v1 import Event
 from lightkube.types import CascadeType
 
 from harness import __version__
 from harness.benches.bench import Check
-from harness.cluster.connection import Connection, telling_errors
+from harness.cluster.connection import Connection, read_document, telling_errors
 from harness.cluster.jobs import PodOptions, make_probe_job, name_of
 from harness.cluster.pod_logs import follow_log
-from harness.cluster.pod_states import PodTrouble, find_trouble, make_trouble
-from harness.cluster.run_state import list_job_pods
+from harness.cluster.pod_states import PodTrouble, find_trouble
+from harness.cluster.run_state import find_refusal, list_job_pods
 from harness.errors import HarnessError
 from harness.untrusted.plain_text import clip, printable
 
@@ -36,6 +33,9 @@ RIGHTS = (
     ("list", "", "pods", ""),
     ("get", "", "pods", "log"),
     ("list", "", "events", ""),
+    ("create", "batch", "cronjobs", ""),
+    ("list", "batch", "cronjobs", ""),
+    ("delete", "batch", "cronjobs", ""),
 )
 """Verb, group, resource, subresource: what whoever submits runs may do, as the Role ptp-harness-submitter says."""
 
@@ -59,15 +59,8 @@ def check_cluster(connection: Connection, options: PodOptions) -> Iterator[Check
 
 
 def _check_server(connection: Connection) -> Check:
-    parameters = client_adapter.ConnectionParams(timeout=httpx2.Timeout(10.0))
     try:
-        with (
-            telling_errors(connection, "asking for its version"),
-            client_adapter.Client(connection.config, parameters) as client,
-        ):
-            answer = client.get("/version")
-            answer.raise_for_status()
-            version = answer.json()
+        version = read_document(connection, "/version")
         minor = int("".join(filter(str.isdigit, str(version["minor"]))) or 0)
         observed = printable(str(version["gitVersion"]))
     except HarnessError as error:
@@ -131,22 +124,11 @@ def _wait_for_probe(connection: Connection, job: str, options: PodOptions) -> It
             yield Check(name="image", ok=True, observed=f"{options.image} runs on node {node}")
             yield from _read_checks(lines)
             return
-        trouble = find_trouble(pods) if pods else _find_refusal(connection, job)
+        trouble = find_trouble(pods) if pods else find_refusal(connection, job)
         seen = trouble or seen
         since = (since or time.monotonic()) if trouble is not None and trouble.lasting else None
         time.sleep(_LOOK_EVERY_S)
     yield Check(name="pod", ok=False, observed=seen.text, remedy=seen.remedy)
-
-
-def _find_refusal(connection: Connection, job: str) -> PodTrouble | None:
-    """Find why no pod was made for a Job, as its events tell: quota, Pod Security, an account that is not there."""
-    with telling_errors(connection, "listing events"):
-        events = [*connection.client.list(Event, namespace=connection.namespace, fields={"involvedObject.name": job})]
-    warnings = [event.message or "" for event in events if event.type == "Warning"]
-    if not warnings:
-        return None
-    remedy = "apply deploy/cluster/base, and see the quota of the namespace"
-    return make_trouble(warnings[-1], lasting=True, remedy=remedy)
 
 
 def _read_checks(lines: list[str]) -> Iterator[Check]:

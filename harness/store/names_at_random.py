@@ -1,5 +1,6 @@
 """Draw short names of runs and tasks at random."""
 
+import hashlib
 import secrets
 
 _LETTERS = "abcdefghjkmnpqrstuvwxyz23456789"  # without letters and digits that look alike
@@ -15,3 +16,9 @@ TASK_CHARACTERS = 6
 def draw_name(characters: int = RUN_CHARACTERS) -> str:
     """Draw a name of so many letters and digits."""
     return "".join(secrets.choice(_LETTERS) for _ in range(characters))
+
+
+def derive_name(seed: str, characters: int) -> str:
+    """Return the name of so many letters and digits that always belongs to this text, as if drawn at random."""
+    number = int.from_bytes(hashlib.sha256(seed.encode()).digest())
+    return "".join(_LETTERS[number // len(_LETTERS) ** place % len(_LETTERS)] for place in range(characters))

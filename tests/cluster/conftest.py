@@ -96,10 +96,15 @@ class Team:
 
     def submit(self, *words: str, types: tuple[str, ...] = CAMPAIGN) -> CampaignRun:
         """Submit a campaign of scripted hosts, and follow it."""
-        file = self.folder / "campaign.yaml"
-        file.write_text(json.dumps({"bench": "lab", "instance_types": types}))
+        file = self.write_campaign(types)
         argv = [sys.executable, "-m", "harness", "cluster", "run", str(file), "--pull", "Never", *words]
         return CampaignRun(argv, self.environ())
+
+    def write_campaign(self, types: tuple[str, ...] = CAMPAIGN) -> Path:
+        """Write a campaign of scripted hosts to a file."""
+        file = self.folder / "campaign.yaml"
+        file.write_text(json.dumps({"bench": "lab", "instance_types": types}))
+        return file
 
     def set_environment(self, **values: str) -> None:
         """Set variables of the pods that are made from now on."""
@@ -118,6 +123,21 @@ class Team:
             ledger.close()
         assert record is not None
         return {host.name: (str(host.verdict.outcome), str(host.state)) for host in record.hosts}
+
+    def has_ended(self, run: str) -> bool:
+        ledger = self.open_ledger()
+        try:
+            return ledger.find(run).ended
+        finally:
+            ledger.close()
+
+    def count_begun(self, run: str) -> int:
+        """How many hosts of a run some process has begun."""
+        ledger = self.open_ledger()
+        try:
+            return sum(line.attempt > 0 for line in ledger.hosts(run))
+        finally:
+            ledger.close()
 
     def find_leader(self, run: str) -> Pod:
         """The pod of the coordinator that leads a run."""

@@ -81,16 +81,8 @@ def begin_slowly(team: Team) -> CampaignRun:
     team.set_environment(PTP_TEST_STAGE_S="1.5")
     run = team.submit("--parallel", "2")
     run.read_until("suite shared: 2 pods")
-    team.cluster.wait_for(lambda: _count_begun(team, run.name) >= 2, "two hosts are begun")
+    team.cluster.wait_for(lambda: team.count_begun(run.name) >= 2, "two hosts are begun")
     return run
-
-
-def _count_begun(team: Team, run: str) -> int:
-    ledger = team.open_ledger()
-    try:
-        return sum(line.attempt > 0 for line in ledger.hosts(run))
-    finally:
-        ledger.close()
 
 
 @pytest.mark.parametrize("how", ["evicted", "deleted", "killed"])
@@ -140,11 +132,15 @@ def find_worker(team: Team, pod: str) -> int:
     return team.find_process(pod.rpartition("-")[0], "cluster pod")
 
 
-def evict(team: Team, pod: str) -> None:
-    """Evict a pod, as the drain of its node does."""
+def evict(team: Team, pod: str, *, patient: bool = True) -> None:
+    """Evict a pod, as the drain of its node does: it tries again while a disruption budget forbids it."""
     eviction: dict[str, Any] = {"apiVersion": "policy/v1", "kind": "Eviction"}
     path = f"/api/v1/namespaces/{SPACE}/pods/{pod}/eviction"
-    team.cluster.request(path, document={**eviction, "metadata": {"name": pod, "namespace": SPACE}})
+    document = {**eviction, "metadata": {"name": pod, "namespace": SPACE}}
+    if patient:
+        team.cluster.wait_for(lambda: team.cluster.request(path, document=document), f"{pod} is evicted")
+    else:
+        team.cluster.request(path, document=document)
 
 
 def test_a_node_that_is_lost_loses_no_host(team: Team) -> None:
@@ -155,18 +151,10 @@ def test_a_node_that_is_lost_loses_no_host(team: Team) -> None:
     team.cluster.cut(node)
     try:
         run.read_until(f"run {run.name} goes on: |ended in all", within_s=60)
-        team.cluster.wait_for(lambda: _has_ended(team, run.name), "the run ends without the node", within_s=180)
+        team.cluster.wait_for(lambda: team.has_ended(run.name), "the run ends without the node", within_s=180)
     finally:
         team.cluster.mend(node)
     require_whole(team, run)
-
-
-def _has_ended(team: Team, run: str) -> bool:
-    ledger = team.open_ledger()
-    try:
-        return ledger.find(run).ended
-    finally:
-        ledger.close()
 
 
 @pytest.mark.parametrize("component", ["apiserver", "controller-manager", "etcd"])

@@ -19,8 +19,11 @@ from harness.cluster.jobs import (
     PodOptions,
     decode_campaign,
     encode_campaign,
+    find_queue,
     make_coordinator,
+    make_disruption_budget,
     make_probe_job,
+    make_schedule,
     make_suite_job,
     read_options,
 )
@@ -52,7 +55,14 @@ def all_jobs() -> dict[str, dict[str, Any]]:
     coordinator = make_coordinator("k3f9mq", CAMPAIGN, OPTIONS, hosts_per_pod=3)
     suite = make_suite_job("k3f9mq", "shared", 0, OPTIONS, pods=4, hosts_per_pod=3, owner=submitted(coordinator))
     jobs = {"coordinator": coordinator, "suite": suite, "probe": make_probe_job(OPTIONS)}
-    return {name: dict(job.to_dict()) for name, job in jobs.items()}
+    return {name: dict(job.to_dict()) for name, job in jobs.items()} | {
+        "submission": scheduled()["spec"]["jobTemplate"]
+    }
+
+
+def scheduled(options: PodOptions = OPTIONS) -> dict[str, Any]:
+    made = make_schedule("nightly", "0 3 * * 1", "Europe/Berlin", CAMPAIGN, options, hosts_per_pod=3)
+    return dict(made.to_dict())
 
 
 def pod_of(job: dict[str, Any]) -> dict[str, Any]:
@@ -109,10 +119,11 @@ def test_no_secret_is_in_an_object() -> None:
         assert "postgresql" not in json.dumps(job)
 
 
-def test_only_the_coordinator_can_ask_the_api_server() -> None:
+def test_only_what_makes_jobs_can_ask_the_api_server() -> None:
     accounts = {name: pod_of(job) for name, job in all_jobs().items()}
-    assert accounts["coordinator"]["serviceAccountName"] == COORDINATOR_ACCOUNT
-    assert accounts["coordinator"]["automountServiceAccountToken"] is True
+    for name in ("coordinator", "submission"):
+        assert accounts[name]["serviceAccountName"] == COORDINATOR_ACCOUNT
+        assert accounts[name]["automountServiceAccountToken"] is True
     for name in ("suite", "probe"):
         assert accounts[name]["serviceAccountName"] == POD_ACCOUNT
         assert accounts[name]["automountServiceAccountToken"] is False
@@ -138,6 +149,53 @@ def test_the_options_come_to_the_coordinator() -> None:
     assert argv[:3] == ["cluster", "coordinate", "k3f9mq"]
     assert read_options(argv[argv.index("--options") + 1]) == OPTIONS
     assert argv[-2:] == ["--hosts-per-pod", "3"]
+
+
+def test_a_schedule_submits_one_run_at_a_time_with_the_campaign_and_the_options() -> None:
+    spec = scheduled()["spec"]
+    assert (spec["schedule"], spec["timeZone"], spec["concurrencyPolicy"]) == ("0 3 * * 1", "Europe/Berlin", "Forbid")
+    template = spec["jobTemplate"]["spec"]["template"]
+    assert decode_campaign(template["metadata"]["annotations"][CAMPAIGN_ANNOTATION]) == CAMPAIGN
+    (container,) = template["spec"]["containers"]
+    argv = container["args"]
+    assert argv[:4] == ["cluster", "submit", "nightly", "--job"]
+    assert read_options(argv[argv.index("--options") + 1]) == OPTIONS
+    (job,) = [each for each in container["env"] if f"$({each['name']})" == argv[4]]
+    assert job["valueFrom"]["fieldRef"]["fieldPath"] == "metadata.labels['batch.kubernetes.io/controller-uid']"
+
+
+def test_the_jobs_of_a_queue_wait_for_it() -> None:
+    queued = replace(OPTIONS, queue="team-a", coordinator_queue="leaders", priority_class="low")
+    coordinator = make_coordinator("k3f9mq", CAMPAIGN, queued, hosts_per_pod=3)
+    suite = make_suite_job("k3f9mq", "shared", 0, queued, pods=4, hosts_per_pod=3, owner=submitted(coordinator))
+    jobs = {"leaders": [coordinator.to_dict(), scheduled(queued)["spec"]["jobTemplate"]], "team-a": [suite.to_dict()]}
+    for queue, described in jobs.items():
+        for job in described:
+            assert job["metadata"]["labels"]["kueue.x-k8s.io/queue-name"] == queue
+            assert job["spec"]["suspend"] is True
+            assert pod_of(job)["priorityClassName"] == "low"
+    assert [find_queue(job) for job in (coordinator, suite)] == ["leaders", "team-a"]
+    for job in all_jobs().values():
+        assert "kueue.x-k8s.io/queue-name" not in job["metadata"]["labels"]
+        assert "suspend" not in job["spec"]
+
+
+def test_kueue_takes_the_jobs_of_suites_for_jobs_of_their_own() -> None:
+    """A Job that another one controls is a part of that one to Kueue, and would wait for ever."""
+    for reference in all_jobs()["suite"]["metadata"]["ownerReferences"]:
+        assert not reference.get("controller")
+
+
+def test_a_drain_leaves_one_coordinator() -> None:
+    coordinator = submitted(make_coordinator("k3f9mq", CAMPAIGN, OPTIONS, hosts_per_pod=3))
+    budget = make_disruption_budget("k3f9mq", coordinator).to_dict()
+    selected = budget["spec"]["selector"]["matchLabels"]
+    described = all_jobs()
+    assert selected.items() <= described["coordinator"]["spec"]["template"]["metadata"]["labels"].items()
+    for name in ("suite", "probe", "submission"):
+        assert not selected.items() <= described[name]["spec"]["template"]["metadata"]["labels"].items()
+    assert [each["uid"] for each in budget["metadata"]["ownerReferences"]] == ["0f3a"]
+    assert (budget["spec"]["minAvailable"], described["coordinator"]["spec"]["parallelism"]) == (1, 2)
 
 
 def test_every_object_is_marked_as_ours() -> None:

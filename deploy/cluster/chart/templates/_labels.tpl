@@ -1,0 +1,3 @@
+{{- define "ptp-harness.labels" -}}
+{{ toYaml (merge (dict "app.kubernetes.io/name" "ptp-harness") .Values.labels) }}
+{{- end }}
