@@ -97,17 +97,19 @@ def coordinate_tests(
     """
     from harness.cluster.connection import connect
     from harness.cluster.tier_coordinator import TierCoordinator, TierRequest
-    from harness.cluster.tier_report import choose_exit_code, summarise
+    from harness.cluster.tier_report import DOCUMENT, SUMMARY
 
-    with trying_again(), ending_at_once(f"the next coordinator goes on with run {run}"):
+    with trying_again(), ending_at_once(f"the other coordinator goes on with run {run}"):
         store = _open_tier_store(run)
         request = TierRequest(tiers=tuple(tiers or ()), parallel=parallel, include_slow=include_slow)
-        coordinator = TierCoordinator(request, connect(), read_options(options), store, output.say)
-        outcomes, cancelled = coordinator.lead()
-    output.show(summarise(run, outcomes))
-    output.say(f"the reports are in {store.store.label}/{store.reports.prefix}")
-    code, verdicts = choose_exit_code(outcomes, cancelled=cancelled), Counter(str(each.outcome) for each in outcomes)
-    leave_message({"run": run, "exit_code": int(code), "verdicts": verdicts, "reports": store.folder})
+        pod = os.environ.get("HOSTNAME", "")
+        led_here = TierCoordinator(request, connect(), read_options(options), store, output.say, pod=pod).lead()
+        summary, document = store.read_report(SUMMARY), json.loads(store.read_report(DOCUMENT) or "{}")
+    if led_here:
+        output.show(str(summary))
+        output.say(f"the reports are in {store.store.label}/{store.reports.prefix}")
+    verdicts = Counter(str(suite["outcome"]) for suite in document["suites"])
+    leave_message({"run": run, "exit_code": document["exit_code"], "verdicts": verdicts, "reports": store.folder})
 
 
 def run_suite(

@@ -226,10 +226,11 @@ def make_suite_job(
 
 
 def make_tests_coordinator(run: str, argv: Sequence[str], options: PodOptions) -> Job:
-    """Make the Job of the pod that leads a run of tests, by this command line; another pod goes on when it is gone."""
+    """Make the Job of the two pods that can lead a run of tests, by this command line, as `make_coordinator` does."""
     labels = _label(run, COORDINATOR)
     pod = _make_pod(options, argv, lease_s=COORDINATOR_LEASE_S, account=COORDINATOR_ACCOUNT, reaches_api=True)
     spec = {
+        "parallelism": 2,
         "backoffLimit": COORDINATOR_TRIES,
         "activeDeadlineSeconds": options.longest_s,
         "ttlSecondsAfterFinished": KEPT_AFTER_END_S,

@@ -1,7 +1,8 @@
 """Lead a run of this project's own tests from a pod: a Job for each suite, until each has its result.
 
 All of its state is in the evidence store and in the Jobs: a coordinator that goes on with a run finds the plan, the
-results so far, and the Jobs that go on.
+results so far, and the Jobs that go on. A run has two coordinators. The one whose pod is the oldest of those that live
+leads it; each step can be taken twice without harm, so that two that lead for a moment need no lease.
 """
 
 import time
@@ -14,11 +15,20 @@ from lightkube.resources.batch_v1 import Job
 
 from harness.cluster.connection import ClusterError, Connection, patiently
 from harness.cluster.job_control import JobControl, JobGoneError
-from harness.cluster.jobs import PodOptions, find_end, is_cancelled, make_suite_job, name_coordinator, name_of
+from harness.cluster.jobs import (
+    COORDINATOR,
+    PodOptions,
+    find_end,
+    is_cancelled,
+    make_suite_job,
+    name_coordinator,
+    name_of,
+)
 from harness.cluster.pod_states import describe_failed_pods, find_trouble, is_cut_off
+from harness.cluster.run_state import list_pods
 from harness.cluster.suites import choose_next
 from harness.cluster.tier_pod import HOME
-from harness.cluster.tier_report import SuiteOutcome, judge_result, render_reports
+from harness.cluster.tier_report import DOCUMENT, SuiteOutcome, judge_result, render_reports
 from harness.cluster.tier_store import TierPlan, TierStore, sort_by_expectation
 from harness.cluster.tiers import TierSuite, find_suites, make_mark_expression
 from harness.model import Outcome
@@ -60,7 +70,7 @@ class _Running:
 
 
 class TierCoordinator:
-    """A process that leads a run of tests. `tell` gets a line for each step."""
+    """A process that leads a run of tests, or waits for its turn. `tell` gets a line for each step; `pod`: its own."""
 
     def __init__(
         self,
@@ -69,18 +79,45 @@ class TierCoordinator:
         options: PodOptions,
         store: TierStore,
         tell: Callable[[str], None],
+        *,
+        pod: str,
         home: Path = HOME,
     ) -> None:
         self._request, self._options, self._store, self._tell, self._home = request, options, store, tell, home
+        self._connection, self._pod = connection, pod
         self._jobs, self._own_name = JobControl(connection), name_coordinator(store.run)
         self._outcomes: dict[str, SuiteOutcome] = {}
         self._cancelled = False
 
-    def lead(self) -> tuple[list[SuiteOutcome], bool]:
-        """Run all suites, and write the reports; return the outcomes, and whether the run was cancelled.
+    def lead(self) -> bool:
+        """Have all suites run, and write the reports, once no other coordinator leads; False where one has done that.
 
         Raises RequestError for tiers that are not there, StoreAwayError, SetupError and ClusterError.
         """
+        while not self._leads():
+            if self._store.read_report(DOCUMENT) is not None:
+                return False
+            time.sleep(_LOOK_EVERY_S)
+        self._run()
+        return True
+
+    def _leads(self) -> bool:
+        """Whether this process has the oldest pod of the coordinators that live."""
+        try:
+            pods = list_pods(self._connection, self._store.run, part=COORDINATOR)
+        except ClusterError as error:
+            if not error.may_pass:
+                raise
+            return False
+        living = [
+            (str(pod.metadata.creationTimestamp), name_of(pod))
+            for pod in pods
+            if pod.metadata and pod.status and pod.status.phase == "Running"
+            if pod.metadata.deletionTimestamp is None and not is_cut_off(pod)
+        ]
+        return min(living, default=("", ""))[1] == self._pod
+
+    def _run(self) -> None:
         own_job = patiently(partial(self._jobs.read, self._own_name), for_s=_AWAY_FOR_S)
         plan = self._load_plan()
         waiting, running = self._leave_out_ended(plan), dict[str, _Running]()
@@ -107,7 +144,6 @@ class TierCoordinator:
         self._store.add_durations(
             {each.name: each.seconds for each in outcomes if each.junit is not None and not each.retries}
         )
-        return outcomes, self._cancelled
 
     def _load_plan(self) -> TierPlan:
         """Read the plan of an earlier coordinator, else make it."""

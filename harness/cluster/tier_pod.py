@@ -42,6 +42,7 @@ def run_pytest(
             "LANG": "C.UTF-8",
             "PYTHONPATH": f"{source}:{source}/lab",
             "PYTHONDONTWRITEBYTECODE": "1",
+            "PYTHONUNBUFFERED": "1",
             "HYPOTHESIS_STORAGE_DIRECTORY": f"{folder}/hypothesis",
         }
         options = ["-p", "no:cacheprovider", "--color=no", f"--basetemp={folder}/b", f"--junitxml={junit}"]

@@ -112,16 +112,21 @@ def test_a_pod_of_a_suite_is_gone_and_another_one_has_the_result(team: Team, tmp
     assert any(f"infrastructure: {flaky[0]}" in line for line in run.lines)
 
 
+def find_leader(team: Team, run: str) -> str:
+    """The pod of the coordinator that leads a run: the other one prints nothing."""
+    pods = [str(pod.metadata.name) for pod in find_pods(team, run, PART_LABEL, COORDINATOR) if pod.metadata]
+    (leader,) = [name for name in pods if "suites of tests" in "".join(team.admin.log(name, namespace=SPACE))]
+    return leader
+
+
 @pytest.mark.parametrize("how", ["killed", "evicted"])
-def test_the_coordinator_is_gone_and_the_next_one_goes_on(
+def test_the_coordinator_that_leads_is_gone_and_the_other_one_goes_on(
     team: Team, tmp_path: Path, how: str, record_property: Callable[[str, object], None]
 ) -> None:
     run = submit(team, "unit/waiting", "unit/untrusted", "--parallel", "2")
     run.read_until("suite unit-waiting: Job ")
     wait_for_pod(team, run.name, "unit-waiting")
-    (leader,) = find_pods(team, run.name, PART_LABEL, COORDINATOR)
-    assert leader.metadata is not None
-    name = str(leader.metadata.name)
+    name = find_leader(team, run.name)
     if how == "evicted":
         evict(team, name)
     else:
@@ -129,7 +134,8 @@ def test_the_coordinator_is_gone_and_the_next_one_goes_on(
     begun = time.monotonic()
     run.read_until(f"run {run.name} goes on: 2 suites")
     seconds = time.monotonic() - begun
-    record_property("counted", f"the coordinator of tests was {how}: the next one goes on after {seconds:.1f} s")
+    record_property("counted", f"the coordinator of tests was {how}: the other one goes on after {seconds:.1f} s")
+    assert seconds <= 10
     assert run.end() == 1, "\n".join(run.lines)
     document, junit = read_results(team, run.name, tmp_path / "out")
     suites = {each["name"]: (each["outcome"], each["retries"]) for each in document["suites"]}  # type: ignore[attr-defined]
@@ -140,13 +146,12 @@ def test_the_coordinator_is_gone_and_the_next_one_goes_on(
 
 
 def test_the_node_of_a_suite_is_lost_and_another_one_has_the_result(team: Team, tmp_path: Path) -> None:
+    """Each node has a coordinator, too: where it is the one that leads, the other one goes on."""
     run = submit(team, "unit/waiting")
+    run.read_until("suite unit-waiting: Job ")
     pod = team.admin.get(Pod, wait_for_pod(team, run.name, "unit-waiting"), namespace=SPACE)
-    (leader,) = find_pods(team, run.name, PART_LABEL, COORDINATOR)
     assert pod.spec is not None
-    assert leader.spec is not None
     node = str(pod.spec.nodeName)
-    assert leader.spec.nodeName != node, "the scheduler divides pods among nodes"
     team.cluster.cut(node)
     try:
         run.read_until("suite unit-waiting: the node of its pod is lost", within_s=120)

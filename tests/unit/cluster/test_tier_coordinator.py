@@ -1,10 +1,12 @@
 """A run of tests: suites in their order, results from pods, and a coordinator that goes on after another one."""
 
 import itertools
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import httpx2
@@ -27,7 +29,7 @@ from harness.cluster.jobs import (
     name_of,
 )
 from harness.cluster.tier_coordinator import TierCoordinator, TierRequest, describe_progress
-from harness.cluster.tier_report import JUNIT
+from harness.cluster.tier_report import DOCUMENT, JUNIT
 from harness.cluster.tier_store import SuiteResult, TierStore
 from harness.model import Outcome
 from harness.store.object_store import open_store
@@ -48,6 +50,7 @@ class ApiDouble:
     jobs: dict[str, Job] = field(default_factory=dict)
     made: list[str] = field(default_factory=list)
     deleted: list[str] = field(default_factory=list)
+    coordinators: list[Pod] = field(default_factory=lambda: [run_pod("own")])
     on_delete: Callable[[str], None] = lambda _name: None
 
     def create(self, job: Job) -> None:
@@ -65,7 +68,11 @@ class ApiDouble:
             job = self.jobs[name] = cast(Job, Job.from_dict({**job.to_dict(), "status": status}))
         return job
 
-    def list(self, _kind: type[Pod], *, labels: Mapping[str, str], fields: Mapping[str, Any], **_: object) -> list[Pod]:
+    def list(
+        self, _kind: type[Pod], *, labels: Mapping[str, str], fields: Mapping[str, Any] | None = None, **_: object
+    ) -> list[Pod]:
+        if fields is None:
+            return self.coordinators
         runs = fields["status.phase"] == "Running"
         pods = self.pods.get(labels[JOB_NAME_LABEL], [])
         return [pod for pod in pods if pod.status and (pod.status.phase == "Running") == runs]
@@ -79,6 +86,13 @@ def make_api_error(status: HTTPStatus) -> ApiError:
     request = httpx2.Request("GET", "https://k8s.example")
     document = {"message": status.phrase, "code": int(status)}
     return ApiError(request=request, response=httpx2.Response(status, request=request, json=document))
+
+
+def run_pod(name: str, *, ready: bool = True, **metadata: str) -> Pod:
+    """A pod of a coordinator that runs."""
+    status = {"phase": "Running", "conditions": [{"type": "Ready", "status": str(ready)}]}
+    described = {"creationTimestamp": "2026-11-21T04:00:00Z", **metadata, "name": name}
+    return cast(Pod, Pod.from_dict({"metadata": described, "status": status}))
 
 
 def fail_pod(job: str, name: str) -> Pod:
@@ -127,8 +141,12 @@ def lead(  # type: ignore[no-untyped-def]
     api.jobs.setdefault(f"ptp-{RUN}", make_own_job())
     said: list[str] = []
     request = TierRequest(tiers=tiers, parallel=parallel)
-    outcomes, cancelled = TierCoordinator(request, connection, OPTIONS, store, said.append, home).lead()
-    return {each.name: each for each in outcomes}, cancelled, said
+    assert TierCoordinator(request, connection, OPTIONS, store, said.append, pod="own", home=home).lead()
+    document = json.loads(store.read_report(DOCUMENT) or "")
+    suites = {
+        each["name"]: SimpleNamespace(**{**each, "retries": tuple(each["retries"])}) for each in document["suites"]
+    }
+    return suites, document["cancelled"], said
 
 
 def suite_of(job: str) -> str:
@@ -200,7 +218,7 @@ def test_pods_that_are_gone_are_told_and_a_suite_without_a_result_is_no_pass(
     api = ApiDouble(carry_out, pods={job: [fail_pod(job, f"{name}-pod")] for name, job in jobs.items()})
     outcomes, _, _ = lead(api, store, home, monkeypatch)
     failed = "pod unit-pod ended with status 137: OOMKilled"
-    assert outcomes["unit"].outcome is Outcome.PASS
+    assert outcomes["unit"].outcome == Outcome.PASS
     assert outcomes["unit"].retries == (failed, "a pod that had begun is gone: evicted, or deleted")
     assert outcomes["hostile"].why == "its pod ended well, and left no result"
     assert "BackoffLimitExceeded: pod lab-quiet-pod ended with status 137" in outcomes["lab-quiet"].why
@@ -235,7 +253,7 @@ def test_a_suite_whose_node_is_lost_is_begun_anew(
     outcomes, _, said = lead(api, store, home, monkeypatch, "unit")
     assert api.made == [job, job]
     assert "suite unit: the node of its pod is lost, and it is begun anew" in said
-    assert outcomes["unit"].outcome is Outcome.PASS
+    assert outcomes["unit"].outcome == Outcome.PASS
     assert outcomes["unit"].retries == ("a pod that had begun is gone: evicted, or deleted",)
 
 
@@ -273,3 +291,41 @@ def test_the_pods_of_tests_are_as_restricted_as_those_of_campaigns() -> None:
     assert pod["securityContext"] == usual["securityContext"]
     assert pod["serviceAccountName"] == usual["serviceAccountName"]
     assert pod["containers"][0]["securityContext"] == usual["containers"][0]["securityContext"]
+
+
+@pytest.mark.parametrize(
+    ("others", "leads"),
+    [
+        ([], True),
+        ([run_pod("newer", creationTimestamp="2026-11-21T04:00:09Z")], True),
+        ([run_pod("a-name-before-it")], False),
+        ([run_pod("older", creationTimestamp="2026-11-21T03:59:59Z")], False),
+        ([run_pod("older-evicted", deletionTimestamp="2026-11-21T04:01:00Z")], True),
+        ([run_pod("older-cut-off", creationTimestamp="2026-11-21T03:00:00Z", ready=False)], True),
+        ([fail_pod("ptp-k3f9mq", "older-failed")], True),
+    ],
+)
+def test_the_oldest_pod_that_lives_leads(
+    store: TierStore, home: Path, monkeypatch: pytest.MonkeyPatch, others: list[Pod], leads: bool
+) -> None:
+    """The other one waits, and ends when the reports are there."""
+    led: list[str] = []
+
+    def carry_out(job: str) -> str:
+        led.append(job)
+        store.write_result(suite_of(job), GOOD)
+        return "Complete"
+
+    def write_reports(_seconds: float) -> None:
+        store.write_reports({DOCUMENT: "{}"})
+
+    monkeypatch.setattr(tier_coordinator.time, "sleep", write_reports)
+    api = ApiDouble(carry_out, coordinators=[*others, run_pod("own")])
+    api.jobs[f"ptp-{RUN}"] = make_own_job()
+    connection = Connection(
+        client=cast(lightkube.Client, api), config=cast(Any, None), context="a", namespace="ptp", server="https://a"
+    )
+    request = TierRequest(tiers=("unit",), parallel=1)
+    coordinator = TierCoordinator(request, connection, OPTIONS, store, lambda _: None, pod="own", home=home)
+    assert coordinator.lead() is leads
+    assert bool(led) is leads
