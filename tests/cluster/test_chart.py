@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -28,9 +29,10 @@ def run(program: str, *words: str) -> str:
     programs = kubernetes_files.find_programs(os.environ["PATH"])
     if not programs.has(program):
         pytest.skip(f"{program} is not here (make kubernetes)")
-    environ = {"PATH": os.environ["PATH"], "HOME": "/nowhere"}
     argv = [programs.path(program), *words]
-    done = subprocess.run(argv, env=environ, capture_output=True, text=True, timeout=120, check=False)
+    with tempfile.TemporaryDirectory() as home:
+        environ = {"PATH": os.environ["PATH"], "HOME": home}
+        done = subprocess.run(argv, env=environ, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
 

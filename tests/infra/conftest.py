@@ -1,5 +1,6 @@
 """The program, run against a monitor that writes down every registration: no engine, no cloud."""
 
+import asyncio
 import json
 import runpy
 import subprocess
@@ -156,6 +157,10 @@ def run_program(project: Mapping[str, Any], complete: Mapping[str, str]) -> Iter
 
     def run(stack: str = "k3f9-m7i.large", region: str | None = "eu-north-1", **settings: str) -> Record:
         record = Record()
+        try:
+            asyncio.get_event_loop()
+        except RuntimeError:  # another test has closed that of this thread
+            asyncio.set_event_loop(asyncio.new_event_loop())
         mocks.set_mocks(_Answers(record), project="ptp-harness", stack=stack, monitor=Monitor(record))
         values = {f"ptp-harness:{key}": value for key, value in {**defaults, **complete, **settings}.items()}
         pulumi.runtime.set_all_config(values | ({"aws:region": region} if region else {}), ["ptp-harness:hostKey"])

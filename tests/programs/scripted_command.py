@@ -23,14 +23,13 @@ from harness import wiring
 from harness.benches.bench import Bench
 from harness.cli import app
 from harness.model import Stage
-from harness.model.cloud import CloudOptions
 from harness.runs.qualification import Qualification
 from harness.service import executor
 from harness.store import task_claims
 from harness.store.task_lines import QueueLimits
 from harness.store.task_queue import TaskQueue
 from harness.system import proc
-from harness.system.settings import LAB_CACHE, Settings
+from harness.system.settings import LAB_CACHE
 from tests.doubles.campaign_of_six import leave_out_ssh
 from tests.doubles.scripted_bench import ScriptedBench
 from tests.programs.kill_everywhere import watch_points
@@ -64,14 +63,7 @@ def main() -> None:
     command = "serve" if "serve" in sys.argv[1:2] else "work"
     point = ChosenPoint(folder, command)
 
-    def make_bench(
-        _name: str,
-        _settings: Settings,
-        _inventory: str | None = None,
-        _options: CloudOptions | None = None,
-        *,
-        regions: Collection[str] | None = None,
-    ) -> Bench:
+    def make_bench(_name: str, *_more: Any, regions: Collection[str] | None = None, **_named: Any) -> Bench:
         assert regions is None
         return ScriptedBench(folder / "bench", 1, point, refuses=0.0)
 
