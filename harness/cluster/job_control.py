@@ -1,5 +1,6 @@
 """Make, read and delete the Jobs of suites: an API server that is away for a while stops none of them."""
 
+import datetime
 import logging
 from collections.abc import Sequence
 
@@ -54,6 +55,15 @@ class JobControl:
     def list_running_pods(self, job: str) -> Sequence[Pod]:
         """List the pods of a Job that run, or are on a node that is lost."""
         return self._list_pods(job, {"status.phase": "Running"})
+
+    def has_new_pods(self, job: str, within_s: float) -> bool:
+        """Whether a pod of a Job was made within so long, and has neither ended nor been told to."""
+        begun = datetime.datetime.now(datetime.UTC) - datetime.timedelta(seconds=within_s)
+        for pod in self._list_pods(job, {"status.phase": operators.not_in(["Succeeded", "Failed"])}):
+            made = pod.metadata and pod.metadata.creationTimestamp
+            if made and made > begun and not (pod.metadata and pod.metadata.deletionTimestamp):
+                return True
+        return False
 
     def _list_pods(self, job: str, fields: FieldSelector) -> Sequence[Pod]:
         labels: Selector = {JOB_NAME_LABEL: job}

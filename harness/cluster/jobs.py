@@ -50,6 +50,7 @@ MOST_ANNOTATION_BYTES = 48 * 1024
 COORDINATOR_LEASE_S, POD_LEASE_S = 4, 15
 COORDINATOR_TRIES, POD_TRIES = 6, 3
 KEPT_AFTER_END_S = 7 * 86400
+_COORDINATOR_RESOURCES = {"requests": {"cpu": "100m", "memory": "128Mi"}, "limits": {"memory": "1Gi"}}
 _PROBE_WITHIN_S, _SUBMITTED_WITHIN_S = 300, 600
 _SUBMISSION_TRIES, _SUBMISSIONS_LISTED = 3, 3
 _BEGINS_WITHIN_S = 3600
@@ -118,6 +119,7 @@ def make_coordinator(
     labels = _label(run, COORDINATOR) | ({} if schedule is None else {SCHEDULE_LABEL: schedule})
     argv = ["cluster", "coordinate", run, *_write_options(options, hosts_per_pod)]
     pod = _make_pod(options, argv, lease_s=COORDINATOR_LEASE_S, account=COORDINATOR_ACCOUNT, reaches_api=True)
+    pod["containers"][0]["resources"] = {key: dict(value) for key, value in _COORDINATOR_RESOURCES.items()}
     _bring_campaign(pod)
     spec = {
         "parallelism": 2,

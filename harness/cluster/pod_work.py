@@ -30,6 +30,9 @@ _GIVEN_UP_AFTER_S = 120.0
 """How long a pod may fail to start, for a cause that seldom passes by itself, such as an image that is not there."""
 
 _LOOK_AT_LEDGER_EVERY_S, _IDLE_FOR_S = 2.0, 10.0
+_BEGINS_WITHIN_S = 30.0
+"""How long a pod may take from its making to the claim of its first host; longer where its image is pulled."""
+
 _AWAY_FOR_S = 600.0
 _MOST_BARREN = 3
 """Jobs of a suite, one after the other, that brought no verdict: the next one would bring none either."""
@@ -118,7 +121,8 @@ class PodWork:
                 return None
             if end is not None:
                 return find_trouble(self._jobs.list_idle_pods(name), ended_because=end)
-            if progress.is_over():  # pods of it may be on a node that is lost
+            if progress.is_over() and not self._jobs.has_new_pods(name, _BEGINS_WITHIN_S):
+                # pods of it may be on a node that is lost
                 self._jobs.delete(name)
                 return None
             self._pass_cancellation_on(context)
