@@ -154,12 +154,18 @@ def test_the_node_of_a_suite_is_lost_and_another_one_has_the_result(team: Team, 
     node = str(pod.spec.nodeName)
     team.cluster.cut(node)
     try:
-        run.read_until("suite unit-waiting: the node of its pod is lost", within_s=120)
-        assert run.end() == 0, "\n".join(run.lines)
+        run.read_until("suite unit-waiting: the node of its pod is lost", within_s=150)
+        team.cluster.wait_for(lambda: _has_reports(team, run.name), "the run ends without the node", within_s=180)
     finally:
         team.cluster.mend(node)
+    assert run.end() == 0, "\n".join(run.lines)
     document, _ = read_results(team, run.name, tmp_path / "out")
     assert [(each["outcome"], each["tests"]) for each in document["suites"]] == [("PASS", 1)]  # type: ignore[attr-defined]
+
+
+def _has_reports(team: Team, run: str) -> bool:
+    stored = team.store.client().list_objects_v2(Bucket="evidence", Prefix=f"team/tests-{run}/reports/SHA256SUMS")
+    return bool(stored["KeyCount"])
 
 
 def test_a_cancelled_run_of_tests_ends(team: Team) -> None:
