@@ -259,3 +259,76 @@ WATCH_LEADER = sql.Table(
     sql.Column("process", sql.String(255), nullable=False),
     sql.Column("until_ns", sql.BigInteger, nullable=False),
 )
+WATCH_CHUNKS = sql.Table(  # what a worker sampled of a stream: one row a minute, never changed
+    "watch_chunks",
+    METADATA,
+    sql.Column("stream", sql.String(160), primary_key=True),
+    sql.Column("first_tick", sql.BigInteger, primary_key=True),
+    sql.Column("epoch", sql.Integer, primary_key=True),  # of two readings of one tick that of the later epoch counts
+    sql.Column("last_tick", sql.BigInteger, nullable=False),
+    sql.Column("worker", sql.String(64), nullable=False),
+    sql.Column("replayed", sql.Boolean, nullable=False),  # it was spooled while the ledger was away
+    sql.Column("stored_ns", sql.BigInteger, nullable=False, index=True),
+    sql.Column("readings", sql.LargeBinary, nullable=False),  # compressed columns, one value a tick
+)
+WATCH_STATES = sql.Table(  # the latest word about each stream
+    "watch_states",
+    METADATA,
+    sql.Column("stream", sql.String(160), primary_key=True),
+    sql.Column("epoch", sql.Integer, nullable=False),
+    sql.Column("tick", sql.BigInteger, nullable=False),  # the latest that it speaks of
+    sql.Column("sampled_ns", sql.BigInteger, nullable=False),  # when that was stored: an old word is none
+    sql.Column("state", sql.String(16), nullable=False),
+    sql.Column("reason", sql.String(64)),
+    sql.Column("sentence", sql.Text, nullable=False),
+    sql.Column("since_tick", sql.BigInteger, nullable=False),  # since when it has this state
+    sql.Column("latest", sql.JSON, nullable=False),  # the figures of the latest window
+    sql.Column("judging", sql.JSON, nullable=False),  # what another worker needs to go on judging
+    sql.Column("host", sql.JSON, nullable=False),  # kernel, driver, type, zone: what incidents are grouped by
+    postgresql_with=_HALF_FULL,
+)
+WATCH_CHANGES = sql.Table(  # each change of a stream's state
+    "watch_changes",
+    METADATA,
+    sql.Column("stream", sql.String(160), primary_key=True),
+    sql.Column("tick", sql.BigInteger, primary_key=True),
+    sql.Column("epoch", sql.Integer, primary_key=True),
+    sql.Column("state", sql.String(16), nullable=False),
+    sql.Column("reason", sql.String(64)),
+    sql.Column("sentence", sql.Text, nullable=False),
+    sql.Column("replayed", sql.Boolean, nullable=False),  # told only after the ledger was away
+    sql.Column("stored_ns", sql.BigInteger, nullable=False, index=True),
+)
+WATCH_DAYS = sql.Table(  # a stream's day, in UTC: it outlives the chunks
+    "watch_days",
+    METADATA,
+    sql.Column("stream", sql.String(160), primary_key=True),
+    sql.Column("day", sql.String(10), primary_key=True),  # 2026-11-30
+    sql.Column("figures", sql.JSON, nullable=False),
+    sql.Column("archive", sql.Text),  # the file of its samples in the evidence store
+    sql.Column("stored_ns", sql.BigInteger, nullable=False),
+)
+WATCH_INCIDENTS = sql.Table(  # streams that one cause has broken, as one line
+    "watch_incidents",
+    METADATA,
+    sql.Column("incident", sql.String(16), primary_key=True),
+    sql.Column("kind", sql.String(64), nullable=False),
+    sql.Column("cause", sql.String(255), nullable=False),  # what its streams have in common: "kernel 6.1.0-30"
+    sql.Column("streams", sql.JSON, nullable=False),
+    sql.Column("sentence", sql.Text, nullable=False),
+    sql.Column("recommendation", sql.Text, nullable=False),
+    sql.Column("began_ns", sql.BigInteger, nullable=False, index=True),
+    sql.Column("ended_ns", sql.BigInteger),
+    sql.Column("told", sql.JSON, nullable=False),  # to whom its beginning and its end were told, and what failed
+)
+WATCH_LOG = sql.Table(  # what leaders did and found: moves, inconsistencies, mends
+    "watch_log",
+    METADATA,
+    sql.Column("number", sql.BigInteger().with_variant(sql.Integer, "sqlite"), primary_key=True, autoincrement=True),
+    sql.Column("logged_ns", sql.BigInteger, nullable=False, index=True),
+    sql.Column("epoch", sql.Integer, nullable=False),  # of the leadership
+    sql.Column("kind", sql.String(32), nullable=False),
+    sql.Column("stream", sql.String(160)),
+    sql.Column("worker", sql.String(64)),
+    sql.Column("sentence", sql.Text, nullable=False),
+)

@@ -1,9 +1,10 @@
 """Assign streams of samples to workers, in the ledger's database: who is there, who is to have what, and who has it.
 
-The protocol is that of the Kinesis Client Library 3: a leader writes which worker is to have a stream (`wanted`), its
-owner gives it back when it has finished its tick, and the new one takes it with the next epoch. All times are the
-database's. A worker that lost its lease loses its streams only once another one takes them; every sample carries its
-epoch, and of two of one tick the later epoch counts.
+The protocol follows the Kinesis Client Library 3: a leader writes which worker is to have a stream (`wanted`), and that
+worker takes it with the next epoch. It takes it from an owner that lives only when its own sampler of the host answers,
+and the owner samples until it learns of that by its next heartbeat: no tick is lost, and a few are sampled twice. Every
+sample carries its epoch, and of two of one tick the later epoch counts. All times are the database's. A worker that
+lost its lease loses its streams only once another one takes them.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -64,10 +65,14 @@ class StreamLine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Heartbeat:
-    """What a worker learns by a heartbeat: the epoch of each stream that it has, and the streams that it is to have."""
+    """What a worker learns by a heartbeat: the epoch of each stream that it has, and the streams that it is to have.
+
+    `left_out`: of those that it has, the ones that nobody is to have: they are beyond all capacity.
+    """
 
     held: Mapping[str, int]
     wanted: frozenset[str]
+    left_out: frozenset[str]
 
 
 class WatchStreams:
@@ -161,21 +166,30 @@ class WatchStreams:
                 WATCH_STREAMS.update()
                 .where(_OF.owner == worker)
                 .values(until_ns=now_ns() + self._lease_ns)
-                .returning(_OF.stream, _OF.epoch)
+                .returning(_OF.stream, _OF.epoch, _OF.wanted)
             ).all()
             wanted = db.execute(sql.select(_OF.stream).where(_OF.wanted == worker)).scalars()
-            return Heartbeat(held={row.stream: row.epoch for row in held}, wanted=frozenset(wanted))
+            return Heartbeat(
+                held={row.stream: row.epoch for row in held},
+                wanted=frozenset(wanted),
+                left_out=frozenset(row.stream for row in held if row.wanted is None),
+            )
 
         return self._database.write(beat)
 
-    def claim(self, worker: str, registration: int, streams: Collection[str]) -> dict[str, int]:
-        """Take streams that this worker is to have and nobody has; return their new epochs by their names."""
+    def claim(
+        self, worker: str, registration: int, streams: Collection[str], *, ready: Collection[str] = ()
+    ) -> dict[str, int]:
+        """Take streams that this worker is to have and nobody has; return their new epochs by their names.
+
+        Those of `ready`, which this worker can sample from now on, are also taken from an owner that lives.
+        """
 
         def claim(db: sql.Connection) -> dict[str, int]:
             fence = sql.select(WATCH_WORKERS.c.worker).where(*_is_registered(worker, registration))
             if db.execute(fence.with_for_update(read=True)).first() is None:
                 return {}
-            is_free = sql.or_(_OF.owner.is_(None), sql.not_(self._goes_on(_OF.until_ns)))
+            is_free = sql.or_(_OF.owner.is_(None), sql.not_(self._goes_on(_OF.until_ns)), _OF.stream.in_(sorted(ready)))
             # Rows are locked in one order: workers that claim at once wait for one another, without a deadlock.
             free = sql.select(_OF.stream).where(_OF.stream.in_([*streams]), _OF.wanted == worker, is_free)
             names = db.execute(free.order_by(_OF.stream).with_for_update()).scalars().all()

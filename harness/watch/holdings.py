@@ -24,7 +24,9 @@ def boot_time_s() -> float:
 class Holdings:
     """The streams of one worker. `process` names its process; `now` is `boot_time_s`, but in tests.
 
-    `epochs`: of the streams that it has, as of its latest heartbeat. `draining`: it gets no more of them.
+    `epochs`: of the streams that it has, as of its latest heartbeat. `coming`: those that it is to have and does not
+    have yet; whoever samples adds one to `ready` when its host answers, which takes it from an owner that lives.
+    `draining`: it gets no more of them.
     """
 
     streams: WatchStreams
@@ -35,6 +37,8 @@ class Holdings:
     lease_s: float = LEASE_S
     now: Callable[[], float] = boot_time_s
     epochs: dict[str, int] = field(default_factory=dict)
+    coming: frozenset[str] = frozenset()
+    ready: set[str] = field(default_factory=set)
     _registration: int | None = None
     _trusted_until_s: float = 0.0
     draining: bool = False
@@ -54,14 +58,15 @@ class Holdings:
                 self.streams.drain(self.worker, self._registration)
         beat = self.streams.beat(self.worker, self._registration, load=load, score=score)
         if beat is None:
-            self._registration, self.epochs = None, {}
+            self._forget()
             return
         self.epochs, self._trusted_until_s = dict(beat.held), begun + TRUSTED_PART * self.lease_s
-        surplus = {stream: epoch for stream, epoch in beat.held.items() if stream not in beat.wanted}
-        self._give_back(surplus)
+        self._give_back({stream: beat.held[stream] for stream in beat.left_out})
         missing = beat.wanted - beat.held.keys()
         if missing:
-            self.epochs |= self.streams.claim(self.worker, self._registration, missing)
+            self.epochs |= self.streams.claim(self.worker, self._registration, missing, ready=self.ready & missing)
+        self.coming = missing - self.epochs.keys()
+        self.ready &= self.coming
 
     def current(self) -> Mapping[str, int]:
         """Return the streams to sample now with their epochs; none where the lease may be over."""
@@ -81,7 +86,11 @@ class Holdings:
                 self.streams.leave(self.worker, self._registration)
         except HarnessError:
             pass
-        self._registration, self.epochs = None, {}
+        self._forget()
+
+    def _forget(self) -> None:
+        self._registration, self.epochs, self.coming = None, {}, frozenset()
+        self.ready.clear()
 
     def _give_back(self, epochs: Mapping[str, int]) -> None:
         if epochs:

@@ -177,8 +177,8 @@ def test_an_upgrade_takes_the_figures_of_hosts_from_their_records(
     assert [host.bound_p99_ns for host in expected[1:]] == [quality.bound_ns.p99_abs, None]
 
     def age(db: sql.Connection) -> None:
-        newer = ("request_buckets", "watch_workers", "watch_streams", "watch_leader")
-        for table in ("tasks", "tokens", "audit", "schedules", "sites", *newer):
+        newer = [table for table in METADATA.tables if table.startswith("watch_")]
+        for table in ("tasks", "tokens", "audit", "schedules", "sites", "request_buckets", *newer):
             db.execute(sql.text(f"DROP TABLE {table}"))
         db.execute(sql.text("DROP INDEX ix_runs_task"))
         for index in ("ix_hosts_figures", "ix_hosts_kept", "ix_runs_open", "ix_runs_sums"):

@@ -172,6 +172,7 @@ class Machine(RuleBasedStateMachine):
                     worker.step()
             for stream, epoch in worker.current().items():
                 self._sample(name, stream, epoch)
+            worker.ready |= worker.coming  # a second later, its samplers of these hosts answer
 
     def _sample(self, name: str, stream: str, epoch: int) -> None:
         if stream not in self.added:
