@@ -6,6 +6,7 @@ The ledger at URL is emptied for each trial. A point is before, in or after each
 the ledger, each effect of the bench and each file of evidence. For each point K of a run, a child process is killed
 there by SIGKILL; then the run is resumed, swept, or resumed by a child that is killed at a random point in its turn; in
 some trials another process helps with the run, and one of both is killed. Each trial prints its seed when it fails.
+SIGTERM ends the program after the trial under way; it then prints what it has counted so far.
 """
 
 import argparse
@@ -35,6 +36,9 @@ from tests.doubles.scripted_bench import ScriptedBench
 
 NEVER = 10**9
 WAYS = ("resume", "sweep", "resume killed, then resume", "resume killed, then sweep", "helped")
+TOLD_EVERY = 500
+"""Trials between two lines of progress."""
+
 _MOST_ROUNDS = 50
 
 
@@ -223,6 +227,8 @@ def main() -> int:
     options = parser.parse_args()
     warm_up(options.folder / "first", options.url)
     gc.freeze()  # children copy less
+    asked_to_end: list[int] = []
+    signal.signal(signal.SIGTERM, lambda number, _frame: asked_to_end.append(number))
     kills, faults, seed, trials = 0, list[str](), options.seed, 0
     points: Counter[str] = Counter()
     ways: Counter[str] = Counter()
@@ -238,8 +244,12 @@ def main() -> int:
             kills, trials = kills + killed, trials + 1
             ways[way] += killed
             faults += [f"seed {seed}, point {point}, {way}: {fault}" for fault in found]
+            if trials % TOLD_EVERY == 0 or found:
+                print(f"{trials} trials, {kills} kills, {len(faults)} faults; seed {seed}", file=sys.stderr, flush=True)
+            if asked_to_end:
+                break
         seed += 1
-        if kills >= options.kills:
+        if asked_to_end or kills >= options.kills:
             break
     print(json.dumps({"kills": kills, "trials": trials, "points": points, "ways": ways, "faults": faults}))
     return 1 if faults else 0
