@@ -84,6 +84,7 @@ class StreamSampler:
         "_connected_s",
         "_connection",
         "_connector",
+        "_ending",
         "_fresh_s",
         "_grid",
         "_interval_s",
@@ -133,6 +134,7 @@ class StreamSampler:
         self.refused_lines = 0
         self._asked = self._resolved = -1
         self._last: int | None = None
+        self._ending = False
         self._answers: dict[int, TickReading | None] = {}
         self._asked_in_vain = self._bad_lines = 0
         self._connected_s = 0.0
@@ -245,7 +247,7 @@ class StreamSampler:
 
     def begin(self) -> None:
         """Ask from the next tick on. One that was ended goes on."""
-        self._last = None
+        self._last, self._ending = None, False
         if self._timer is None:
             self._asked = self._resolved = self.next_tick - 1
             self._answers.clear()
@@ -253,8 +255,9 @@ class StreamSampler:
 
     def end(self, *, after_next: bool = True) -> None:
         """Ask for no tick after the next one, or after the latest; once these are told `is_sampling` is over."""
-        if self._last is None:
-            self._last = self._asked + 1 if after_next else self._asked
+        self._ending = True
+        if self._last is None and not after_next:
+            self._last = self._asked
 
     def _wait(self) -> None:
         """Have the next tick asked at its moment."""
@@ -268,6 +271,7 @@ class StreamSampler:
         if tick > self._asked:
             if self._last is None or tick <= self._last:
                 self._ask(tick)
+                self._last = tick if self._ending else None
             self._asked = tick
             self._resolve_until(tick - self._patience)
         if self._last is not None and self._resolved >= self._last:

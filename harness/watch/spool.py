@@ -31,11 +31,12 @@ _THIN_AT_ONCE = 500
 _VERSION = "1"
 _TABLES = """
 CREATE TABLE IF NOT EXISTS about (name TEXT PRIMARY KEY, value TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS chunks (
+CREATE TABLE IF NOT EXISTS whole (
+    number INTEGER PRIMARY KEY AUTOINCREMENT, stream TEXT NOT NULL, epoch INTEGER NOT NULL, first_tick INTEGER NOT NULL,
+    last_tick INTEGER NOT NULL, readings BLOB NOT NULL, UNIQUE (stream, first_tick, epoch));
+CREATE TABLE IF NOT EXISTS thinned (
     number INTEGER PRIMARY KEY, stream TEXT NOT NULL, epoch INTEGER NOT NULL, first_tick INTEGER NOT NULL,
-    last_tick INTEGER NOT NULL, thinned INTEGER NOT NULL DEFAULT 0, readings BLOB NOT NULL,
-    UNIQUE (stream, first_tick, epoch));
-CREATE INDEX IF NOT EXISTS chunks_whole ON chunks (thinned, number);
+    last_tick INTEGER NOT NULL, readings BLOB NOT NULL, UNIQUE (stream, first_tick, epoch));
 CREATE TABLE IF NOT EXISTS changes (
     stream TEXT NOT NULL, tick INTEGER NOT NULL, epoch INTEGER NOT NULL, state TEXT NOT NULL, reason TEXT,
     sentence TEXT NOT NULL, PRIMARY KEY (stream, tick, epoch));
@@ -43,6 +44,10 @@ CREATE TABLE IF NOT EXISTS open_rows (
     stream TEXT NOT NULL, epoch INTEGER NOT NULL, tick INTEGER NOT NULL, chunk INTEGER NOT NULL, row BLOB NOT NULL,
     PRIMARY KEY (stream, epoch, tick)) WITHOUT ROWID;
 """
+_PLACES = ("thinned", "whole")
+"""The tables of chunks, in the order of their age. What is thinned moves, so that whole pages become free."""
+
+_COLUMNS = "stream, epoch, first_tick, last_tick, readings"
 _log = logging.getLogger(__name__)
 
 
@@ -182,7 +187,7 @@ class Spool:
         self._make_room()
         with self._db:
             self._db.executemany(
-                "INSERT OR IGNORE INTO chunks (stream, epoch, first_tick, last_tick, readings) VALUES (?, ?, ?, ?, ?)",
+                f"INSERT OR IGNORE INTO whole ({_COLUMNS}) VALUES (?, ?, ?, ?, ?)",
                 [(each.stream, each.epoch, each.first_tick, each.last_tick, each.columns) for each in chunks],
             )
             self._forget_open(chunks)
@@ -207,13 +212,14 @@ class Spool:
 
     def read_oldest(self, most: int) -> list[PackedChunk]:
         """Read the chunks that were added first."""
-        rows = self._db.execute(
-            "SELECT stream, epoch, first_tick, last_tick, readings FROM chunks ORDER BY number LIMIT ?", (most,)
-        )
-        return [
-            PackedChunk(stream=stream, epoch=epoch, first_tick=first, last_tick=last, columns=columns)
-            for stream, epoch, first, last, columns in rows
-        ]
+        chunks: list[PackedChunk] = []
+        for place in _PLACES:
+            query = f"SELECT {_COLUMNS} FROM {place} ORDER BY number LIMIT ?"
+            chunks += [
+                PackedChunk(stream=stream, epoch=epoch, first_tick=first, last_tick=last, columns=columns)
+                for stream, epoch, first, last, columns in self._db.execute(query, (most - len(chunks),))
+            ]
+        return chunks
 
     def read_changes(self, most: int) -> list[tuple[str, int, StateChange]]:
         """Read changes of state, the earliest first."""
@@ -231,8 +237,10 @@ class Spool:
 
     def drop(self, keys: Iterable[ChunkKey]) -> None:
         """Remove chunks that the ledger has."""
+        rows = [*keys]
         with self._db:
-            self._db.executemany("DELETE FROM chunks WHERE stream = ? AND first_tick = ? AND epoch = ?", [*keys])
+            for place in _PLACES:
+                self._db.executemany(f"DELETE FROM {place} WHERE stream = ? AND first_tick = ? AND epoch = ?", rows)
 
     def drop_changes(self, changes: Iterable[tuple[str, int, StateChange]]) -> None:
         """Remove changes that the ledger has."""
@@ -244,7 +252,7 @@ class Spool:
 
     def count(self) -> int:
         """Count the chunks."""
-        return int(self._db.execute("SELECT COUNT(*) FROM chunks").fetchone()[0])
+        return sum(int(self._db.execute(f"SELECT COUNT(*) FROM {place}").fetchone()[0]) for place in _PLACES)
 
     def count_bytes(self) -> int:
         """Count the bytes in use."""
@@ -263,9 +271,8 @@ class Spool:
         """Thin the oldest chunks while the spool is full; where all are thinned, drop the oldest."""
         before = self.thinned, self.dropped
         while self.count_bytes() >= self._most_bytes:
-            whole = self._db.execute(
-                "SELECT number, readings FROM chunks WHERE thinned = 0 ORDER BY number LIMIT ?", (_THIN_AT_ONCE,)
-            ).fetchall()
+            oldest = f"SELECT number, {_COLUMNS} FROM whole ORDER BY number LIMIT ?"
+            whole = self._db.execute(oldest, (_THIN_AT_ONCE,)).fetchall()
             if whole:
                 self._thin(whole)
             elif not self._drop_oldest():
@@ -276,15 +283,18 @@ class Spool:
                 self.file, self.thinned, THIN_BY, self.dropped,
             )  # fmt: skip
 
-    def _thin(self, rows: Sequence[tuple[int, bytes]]) -> None:
-        thinned = [(_thin(columns), number) for number, columns in rows]
+    def _thin(self, rows: Sequence[tuple[int, str, int, int, int, bytes]]) -> None:
+        thinned = [(*row[:-1], _thin(row[-1])) for row in rows]
         with self._db:
-            self._db.executemany("UPDATE chunks SET readings = ?, thinned = 1 WHERE number = ?", thinned)
+            self._db.executemany(
+                f"INSERT OR REPLACE INTO thinned (number, {_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?)", thinned
+            )
+            self._db.executemany("DELETE FROM whole WHERE number = ?", [(row[0],) for row in rows])
         self.thinned += len(rows)
 
     def _drop_oldest(self) -> int:
         with self._db:
-            oldest = "DELETE FROM chunks WHERE number IN (SELECT number FROM chunks ORDER BY number LIMIT ?)"
+            oldest = "DELETE FROM thinned WHERE number IN (SELECT number FROM thinned ORDER BY number LIMIT ?)"
             dropped = self._db.execute(oldest, (_THIN_AT_ONCE,)).rowcount
         self.dropped += dropped
         return dropped

@@ -87,6 +87,7 @@ class Host:
     asked: list[int] = field(default_factory=list)
     connections: int = 0
     listener: Any = None
+    children: set["asyncio.Task[None]"] = field(default_factory=set)
 
 
 class _Server(asyncssh.SSHServer):
@@ -155,7 +156,9 @@ class _RealSession(_Session):
         return True
 
     def session_started(self) -> None:
-        self._task = asyncio.get_running_loop().create_task(self._run())
+        child = asyncio.get_running_loop().create_task(self._run())
+        self.host.children.add(child)
+        child.add_done_callback(self.host.children.discard)
 
     def data_received(self, data: bytes, datatype: int | None) -> None:
         self._input.put_nowait(data)
@@ -262,6 +265,7 @@ class ClockHosts:
             host.listener.close()
             self.cut(host)
         await asyncio.sleep(0)
+        await asyncio.gather(*(child for host in self.hosts.values() for child in host.children))
 
 
 async def _serve(folder: Path, count: int, delay_s: float) -> None:
