@@ -73,6 +73,6 @@ def phase_of(stream: str, interval_s: float) -> int:
     return int(place * _SPREAD * to_interval_ns(interval_s))
 
 
-def minute_of(tick: int, interval_s: float) -> int:
-    """Compute the minute since 1970 to which a tick belongs: a chunk ends with it."""
-    return begin_of(tick, interval_s) // (60 * 10**9)
+def chunk_of(tick: int, interval_s: float, chunk_s: float) -> int:
+    """Compute the number of the chunk to which a tick belongs: chunks end at full minutes where they last one."""
+    return begin_of(tick, interval_s) // to_interval_ns(chunk_s)

@@ -1,5 +1,6 @@
 """Hold what a worker has of one stream: its sampler, the chunk that is being made, and its judge."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -14,17 +15,25 @@ from harness.watch.sampler import StreamSampler
 from harness.watch.spool import OpenRow
 from harness.watch.ssh_connection import HostConnectionError
 
+CHUNK_S = 60.0
+EARLY_S = 10.0
+"""How long what a worker sampled of a stream is kept before it has it."""
+
 _MOST_IN_CHUNK = min(600, MOST_READINGS)
 
 
 class HeldStream:
     """A stream that a worker samples in an epoch, or is to sample: then `epoch` is None.
 
-    `sampler`: None where the stream's source cannot be used; `unusable` then says why.
+    Ticks that it samples before it has the stream are kept for a moment. `sampler`: None where the stream's source
+    cannot be used; `unusable` then says why.
     """
 
     __slots__ = (
-        "_minute",
+        "_chunk",
+        "_chunk_s",
+        "_early",
+        "_most_early",
         "_rows",
         "cost_ns",
         "epoch",
@@ -38,8 +47,8 @@ class HeldStream:
         "unusable",
     )
 
-    def __init__(self, setup: StreamSetup) -> None:
-        self.setup = setup
+    def __init__(self, setup: StreamSetup, chunk_s: float = CHUNK_S) -> None:
+        self.setup, self._chunk_s = setup, chunk_s
         self.epoch: int | None = None
         self.sampler: StreamSampler | None = None
         self.unusable: HostConnectionError | None = None
@@ -49,23 +58,40 @@ class HeldStream:
         self.sampled = self.missed = 0
         self.cost_ns = 0.0
         self._rows = ReadingRows()
-        self._minute = 0
+        self._chunk = 0
+        self._early: list[tuple[int, TickReading | None]] = []
+        self._most_early = max(2, min(50, math.ceil(EARLY_S / setup.interval_s)))
 
     @property
     def trouble(self) -> HostConnectionError | None:
         """Why its host does not answer; None while it does."""
         return self.unusable or (self.sampler.trouble if self.sampler else None)
 
+    @property
+    def is_ready(self) -> bool:
+        """Whether its host answers this worker, so that it may be taken from an owner that lives."""
+        answered = any(reading is not None for _, reading in self._early)
+        return self.sampler is not None and self.sampler.answers and (answered or self.setup.interval_s > EARLY_S)
+
+    def begin_epoch(self, epoch: int) -> list[tuple[int, TickReading | None]]:
+        """Begin to own the stream; return the ticks that were sampled before, to be added now.
+
+        Their earlier owner may have ended before this worker learned that it is the next one.
+        """
+        early, self._early, self.epoch, self.leaving = self._early, [], epoch, False
+        return early
+
     def add(
         self, tick: int, reading: TickReading | None
     ) -> tuple[PackedChunk | None, OpenRow | None, StateChange | None]:
         """Take a tick; return the chunk that it closes, the reading to be kept, and the change of state, if any."""
         if self.epoch is None:
+            self._early = [*self._early, (tick, reading)][-self._most_early :]
             return None, None, None
         self.last_tick = tick
-        minute = grid.minute_of(tick, self.setup.interval_s)
-        closed = self.close_chunk() if minute != self._minute or len(self._rows) >= _MOST_IN_CHUNK else None
-        self._minute = minute
+        chunk = grid.chunk_of(tick, self.setup.interval_s, self._chunk_s)
+        closed = self.close_chunk() if chunk != self._chunk or len(self._rows) >= _MOST_IN_CHUNK else None
+        self._chunk = chunk
         row = None
         if reading is None:
             self.missed += 1

@@ -20,7 +20,7 @@ from harness.store.watch_samples import WatchSamples
 from harness.store.watch_sources import StreamSetup, WatchSources
 from harness.store.watch_streams import HEARTBEAT_S
 from harness.watch.grid import MOST_APART_S, Grid
-from harness.watch.held_stream import HeldStream
+from harness.watch.held_stream import CHUNK_S, HeldStream
 from harness.watch.holdings import Holdings
 from harness.watch.host_route import StreamSourceError, read_route
 from harness.watch.judging import MakeJudge, StateStore
@@ -43,6 +43,7 @@ class WorkerTimes:
     store_s: float = 5.0
     flush_s: float = 1.0
     drain_s: float = 20.0
+    chunk_s: float = CHUNK_S  # how long a chunk of readings is made
     name_s: float = 15.0  # as long as another process may have this worker's name: its lease ends meanwhile
 
 
@@ -157,7 +158,7 @@ class StreamWorker:
             await asyncio.sleep(max(0.05, pause_s))
 
     async def _beat(self) -> None:
-        ready = {stream for stream in self._coming if self._answers(stream)}
+        ready = {stream for stream in self._coming if stream in self._streams and self._streams[stream].is_ready}
         step = partial(self._step, ready, self._figures.measure_load(), {*self._streams}, dict(self._owned))
         was_away = self._calls.away_since_s is not None
         try:
@@ -234,7 +235,7 @@ class StreamWorker:
                 self._let_go(held)
 
     def _hold(self, setup: StreamSetup) -> HeldStream:
-        held = HeldStream(setup)
+        held = HeldStream(setup, self._times.chunk_s)
         try:
             route = read_route(setup.source, stream=setup.stream)
         except StreamSourceError as error:
@@ -253,6 +254,7 @@ class StreamWorker:
             may_ask=self._may_ask,
         )
         held.sampler.connect()
+        held.sampler.begin()
         return held
 
     def _begin(self, held: HeldStream, epoch: int, saved: Mapping[str, Any] | None) -> None:
@@ -260,7 +262,7 @@ class StreamWorker:
         if held.epoch == epoch and not held.leaving:
             return
         self._close_chunk(held)
-        setup, held.epoch, held.leaving = held.setup, epoch, False
+        setup, early = held.setup, held.begin_epoch(epoch)
         if held.judge is None or saved:
             try:
                 held.judge = self._parts.make_judge(setup.limits, setup.interval_s, restored=saved)
@@ -268,6 +270,8 @@ class StreamWorker:
                 held.unusable = HostConnectionError(Trouble.BAD_SOURCE, f"{setup.stream}: {error.message}")
         if held.sampler is not None:
             held.sampler.begin()
+        for tick, reading in early:
+            self._take_tick(setup.stream, tick, reading)
 
     def _let_go(self, held: HeldStream) -> None:
         """Sample the next tick of a stream that another worker has from now on, whose grid may be a little behind."""
@@ -290,19 +294,18 @@ class StreamWorker:
             self.outbox.add_chunk(chunk)
             self._wake.set()
 
-    def _answers(self, stream: str) -> bool:
-        held = self._streams.get(stream)
-        return held is not None and held.sampler is not None and held.sampler.answers
-
     # -- ticks
 
     def _may_ask(self) -> bool:
-        """Whether the streams are ours: by their lease, or in local mode since nobody can tell us otherwise."""
-        return self._calls.away_since_s is not None or bool(self._holdings.current())
+        """Whether ticks may be asked for: by the lease, or in local mode since nobody can tell us otherwise.
+
+        A worker without a stream asks for ticks of those that come to it.
+        """
+        return self._calls.away_since_s is not None or not self._owned or bool(self._holdings.current())
 
     def _take_tick(self, stream: str, tick: int, reading: TickReading | None) -> None:
         held = self._streams.get(stream)
-        if held is None or held.epoch is None:
+        if held is None:
             return
         self._figures.ticks += 1
         chunk, row, change = held.add(tick, reading)
@@ -310,7 +313,7 @@ class StreamWorker:
             self.outbox.add_row(row)
         if chunk is not None:
             self.outbox.add_chunk(chunk)
-        if change is not None:
+        if change is not None and held.epoch is not None:
             self.outbox.add_change((stream, held.epoch, change))
             self._wake.set()
 
