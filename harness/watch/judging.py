@@ -10,10 +10,17 @@ from harness.model.watched import StateChange, StreamState, TickReading
 class TickJudge(Protocol):
     """The judge of one stream: its state since a tick, for a reason, in a sentence."""
 
-    state: StreamState
-    reason: Reason | None
-    sentence: str
-    since_tick: int
+    @property
+    def state(self) -> StreamState: ...
+
+    @property
+    def reason(self) -> Reason | None: ...
+
+    @property
+    def sentence(self) -> str: ...
+
+    @property
+    def since_tick(self) -> int: ...
 
     def add(self, reading: TickReading | None, tick: int) -> StateChange | None:
         """Take the next tick, None where it was missed; return the change of state that it brings."""
@@ -59,7 +66,9 @@ class UnjudgedTicks:
     def __init__(
         self, limits: Mapping[str, Any], interval_s: float, *, restored: Mapping[str, Any] | None = None
     ) -> None:
-        self.state, self.reason, self.since_tick = StreamState.UNKNOWN, None, 0
+        self.state: StreamState = StreamState.UNKNOWN
+        self.reason: Reason | None = None
+        self.since_tick = 0
         self._seen, self._missed = 0, 0
 
     @property
