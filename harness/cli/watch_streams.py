@@ -62,9 +62,9 @@ def add(
 
     Examples:
         ptp-harness watch add --kept k3f9
-        ptp-harness watch add --inventory hosts.yaml timeservers --profile mifid-ii-hft
-        ptp-harness watch add admin@10.0.0.5 admin@10.0.0.6 --key ~/.ssh/clocks --interval 2
-        ptp-harness watch add --ec2-tag role=trading --region eu-north-1 --limits limits.yaml
+        ptp-harness watch add -i hosts.yaml timeservers --profile mifid-ii-hft
+        ptp-harness watch add admin@10.0.0.5 --key ~/.ssh/clocks --interval 2
+        ptp-harness watch add --ec2-tag role=trading --limits limits.yaml
     """
     from harness.store.watch_streams import NewStream, WatchStreams
     from harness.watch import found_hosts
@@ -178,7 +178,9 @@ def remove(
 
 
 def list_streams(json: Json = False) -> None:
-    """List the hosts that are watched: how they are reached, how often, by which worker.
+    """List the hosts that are watched, and by which worker.
+
+    How each is reached, how often it is sampled, and who added it. A host that nobody samples now has no worker.
 
     Examples:
         ptp-harness watch list
