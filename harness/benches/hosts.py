@@ -120,34 +120,7 @@ class HostsBench:
         """Return None: the hosts cost nothing."""
 
     def provision(self, token: Token, instance_type: str, progress: Progress) -> Machine:
-        entry = self._entries[instance_type]
-        connection = str(entry.variables.get("ansible_connection") or "ssh")
-        if connection not in ("ssh", "smart"):
-            raise BenchError(
-                f"its connection is {shorten_value(connection)}, and only ssh is supported",
-                next_step=f"take ansible_connection out of {self._inventory}, or leave the host out",
-            )
-        if (message := entry.mistake) or entry.port is None:
-            raise BenchError(message, next_step=f"correct it in {self._inventory}, or leave the host out")
-        options = _read_ssh_options(entry, self._inventory)
-        if entry.private_key is not None:
-            _require_readable(entry.private_key, self._inventory)
-        return Machine(
-            token=token,
-            instance_type=instance_type,
-            address=entry.address,
-            port=entry.port,
-            user=entry.user,
-            private_key=str(entry.private_key) if entry.private_key else None,
-            known_host=_read_known_host(entry),
-            ssh_options=options,
-            second_opinion=None,
-            role_variables=entry.role_variables,
-            placement=Placement(precise=None, detail="the placement was not observed"),
-            claim=None,
-            offer=Offer(available=True, where=f"the inventory {self._inventory}"),
-            detail=f"{entry.known_hosts_name} is there already",
-        )
+        return make_machine(self._entries[instance_type], token, instance_type, self._inventory)
 
     def find(self, token: Token) -> Machine | None:
         return self.provision(token, token.host, lambda _: None) if token.host in self._entries else None
@@ -216,6 +189,37 @@ def _check_names(listed: Any, inventory: Path) -> None:
             next_step="letters, digits, `.`, `_`, `:` and `-`, of which the first is a letter, a digit or `_`; the "
             "address goes into ansible_host",
         )
+
+
+def make_machine(entry: InventoryHost, token: Token, instance_type: str, inventory: Path) -> Machine:
+    """Make the machine of an inventory's host. Raises BenchError for variables that cannot be used, or no known key."""
+    connection = str(entry.variables.get("ansible_connection") or "ssh")
+    if connection not in ("ssh", "smart"):
+        raise BenchError(
+            f"its connection is {shorten_value(connection)}, and only ssh is supported",
+            next_step=f"take ansible_connection out of {inventory}, or leave the host out",
+        )
+    if (message := entry.mistake) or entry.port is None:
+        raise BenchError(message, next_step=f"correct it in {inventory}, or leave the host out")
+    options = _read_ssh_options(entry, inventory)
+    if entry.private_key is not None:
+        _require_readable(entry.private_key, inventory)
+    return Machine(
+        token=token,
+        instance_type=instance_type,
+        address=entry.address,
+        port=entry.port,
+        user=entry.user,
+        private_key=str(entry.private_key) if entry.private_key else None,
+        known_host=_read_known_host(entry),
+        ssh_options=options,
+        second_opinion=None,
+        role_variables=entry.role_variables,
+        placement=Placement(precise=None, detail="the placement was not observed"),
+        claim=None,
+        offer=Offer(available=True, where=f"the inventory {inventory}"),
+        detail=f"{entry.known_hosts_name} is there already",
+    )
 
 
 def list_members(name: str, groups: Mapping[str, Any]) -> list[str]:

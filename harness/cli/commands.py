@@ -118,6 +118,12 @@ _CLUSTER = {
         "harness.cli.cluster_tests:run_suite", "Run a suite of tests, in a pod of a cluster.", hidden=True
     ),
 }
+_WATCH = {
+    "add": Command("harness.cli.watch_streams:add", "Watch hosts' clocks, until `watch remove`."),
+    "remove": Command("harness.cli.watch_streams:remove", "Watch hosts' clocks no longer."),
+    "list": Command("harness.cli.watch_streams:list_streams", "List the hosts that are watched, and by which worker."),
+    "worker": Command("harness.cli.watch_worker:worker", "Sample and judge watched clocks, here, until it is stopped."),
+}
 _LAB: Mapping[str, Command | Group] = {
     "build": Command("harness.cli.lab:build", "Make what all lab hosts share."),
     "up": Command("harness.cli.lab:up", "Bring up a host of each type, until `lab down`."),
@@ -156,6 +162,7 @@ COMMANDS: Mapping[str, Command | Group] = {
     "schedule": Group("Campaigns that a service submits at set times.", _SCHEDULE),
     "site": Group("The sites to which a hub gives campaigns.", _SITE),
     "cluster": Group("Campaigns on Kubernetes, whose pods share the hosts of a run.", _CLUSTER),
+    "watch": Group("Clocks that are watched all the time, by workers.", _WATCH),
     "image": Group("Machine images of your own to start campaigns from (EC2).", _IMAGE),
     "ledger": Group("The database of runs, hosts and steps.", _LEDGER),
     "profiles": Command("harness.cli.profiles:profiles", "List the limits of standards, regulations and vendors."),

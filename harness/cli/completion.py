@@ -109,6 +109,19 @@ def kept_hosts(ctx: Context, incomplete: str) -> Completions:
     return _complete(lambda: _hosts(ctx, lambda state: state is HostState.KEPT), incomplete)
 
 
+def watched_hosts(ctx: Context, incomplete: str) -> Completions:
+    """Complete hosts that could be watched: kept ones of the named run, or those of the named inventory."""
+    inventory, run = ctx.params.get("inventory"), ctx.params.get("kept")
+    if inventory:
+        return _complete(lambda: _inventory(str(inventory)), incomplete)
+    return _complete(lambda: _kept_of(str(run)), incomplete) if run else []
+
+
+def streams(incomplete: str) -> Completions:
+    """Complete hosts that are watched."""
+    return _complete(_streams, incomplete)
+
+
 def _complete(list_words: Callable[[], Iterable[tuple[str, str]]], incomplete: str) -> Completions:
     try:
         return [(word, description) for word, description in list_words() if word.startswith(incomplete)]
@@ -154,6 +167,22 @@ def _hosts(ctx: Context, condition: Callable[[HostState | None], bool]) -> Compl
     ledger, run = _existing_ledger(), ctx.params.get("run")
     lines = ledger.hosts(ledger.find(str(run)).run) if ledger and run else []
     return [(line.host, line.instance_type) for line in lines if condition(line.state)]
+
+
+def _kept_of(run: str) -> Completions:
+    from harness.model import HostState
+
+    ledger = _existing_ledger()
+    lines = ledger.hosts(ledger.find(run).run) if ledger else []
+    return [(line.host, line.instance_type) for line in lines if line.state is HostState.KEPT]
+
+
+def _streams() -> Completions:
+    from harness.store.watch_streams import WatchStreams
+
+    ledger = _existing_ledger()
+    lines = WatchStreams(ledger.database).list_streams() if ledger else []
+    return [(line.stream, f"worker {line.owner}" if line.owner else "no worker") for line in lines]
 
 
 def _existing_ledger() -> Ledger | None:

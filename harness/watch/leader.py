@@ -44,7 +44,10 @@ class Leader:
         nobody counts as dead until each had the time to renew its lease.
         """
         try:
+            begun_s = self._now()
             epoch = self._streams.lead(self._process)
+            if self._now() - begun_s > self._lease_s / 2:  # the database was away, and this call waited for it
+                self._judges_from = None
             if epoch is None:
                 return None
             step = self._plan(epoch)

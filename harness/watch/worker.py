@@ -1,0 +1,372 @@
+"""Watch streams as a worker: sample and judge in one event loop, tell the ledger, and go on where it is away.
+
+The ledger is asked in a thread (`ledger_calls`), the spool in another one: neither holds up a tick. Where the ledger
+does not answer, the streams that this worker had are sampled on, in *local mode*: whoever may have taken them meanwhile
+does so in a later epoch, which counts.
+"""
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
+
+from harness.errors import ConflictError, HarnessError
+from harness.model.watched import TickReading
+from harness.store.watch_samples import WatchSamples
+from harness.store.watch_sources import StreamSetup, WatchSources
+from harness.store.watch_streams import HEARTBEAT_S
+from harness.watch.grid import MOST_APART_S, Grid
+from harness.watch.held_stream import CHUNK_S, HeldStream
+from harness.watch.holdings import Holdings
+from harness.watch.host_route import StreamSourceError, read_route
+from harness.watch.judging import MakeJudge, StateStore
+from harness.watch.ledger_calls import LedgerCalls, LedgerSilentError, Urgency
+from harness.watch.outbox import Outbox
+from harness.watch.sampler import SamplerProgram, StreamSampler
+from harness.watch.spool import Spool
+from harness.watch.ssh_connection import Connector, HostConnectionError, Trouble
+from harness.watch.worker_figures import WorkerFigures, describe_calls, describe_outbox, describe_stream
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerTimes:
+    """How often and how long, s. `store_s`: between two words about each state; `drain_s`: until streams are taken."""
+
+    heartbeat_s: float = HEARTBEAT_S
+    answer_s: float = HEARTBEAT_S  # within which the ledger answers a heartbeat, else it is away
+    store_s: float = 5.0
+    flush_s: float = 1.0
+    drain_s: float = 20.0
+    chunk_s: float = CHUNK_S  # how long a chunk of readings is made
+    name_s: float = 15.0  # as long as another process may have this worker's name: its lease ends meanwhile
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerParts:
+    """What a worker works with."""
+
+    holdings: Holdings
+    sources: WatchSources
+    samples: WatchSamples
+    states: StateStore
+    make_judge: MakeJudge
+    program: SamplerProgram
+    spool: Spool
+    connector: Callable[[], Connector] = Connector
+    grid: Grid = field(default_factory=Grid)
+    times: WorkerTimes = field(default_factory=WorkerTimes)
+    score: float = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Step:
+    """What a heartbeat brought. `setups`: of streams that were not known; `saved`: of judges of earlier owners."""
+
+    owned: Mapping[str, int]
+    coming: frozenset[str]
+    setups: Mapping[str, StreamSetup]
+    saved: Mapping[str, Mapping[str, Any]]
+    ledger_id: str
+    database_ns: int
+    asked_ns: int
+    answered_ns: int
+
+
+class StreamWorker:
+    """A worker, from `run` until it is stopped by `stop`."""
+
+    def __init__(self, parts: WorkerParts) -> None:
+        self._parts, self._times, self._grid = parts, parts.times, parts.grid
+        self._holdings = parts.holdings
+        self._streams: dict[str, HeldStream] = {}
+        self._traits: dict[str, Mapping[str, str]] = {}
+        self._owned: dict[str, int] = {}
+        self._coming: frozenset[str] = frozenset()
+        self._stopping = asyncio.Event()
+        self._wake = asyncio.Event()
+        self._connector = parts.connector()
+        self._calls = LedgerCalls()
+        self.outbox = Outbox(self._holdings.worker, self._calls, parts.samples, parts.states, parts.spool)
+        self._ledger_id: str | None = None
+        self._refused_since_s: float | None = None
+        self._figures = WorkerFigures()
+        self._told_apart = self._told_set = False
+
+    # -- life
+
+    async def run(self) -> None:
+        """Work until `stop`; then give the streams to others, and leave. Raises ConflictError for a taken name."""
+        loops = (self._beat_on(), self._tell_states_on(), self._flush_on(), self._figures.measure_lag_on())
+        tasks: list[asyncio.Task[Any]] = [asyncio.create_task(each) for each in loops]
+        stopping: asyncio.Task[Any] = asyncio.create_task(self._stopping.wait())
+        try:
+            await asyncio.wait([*tasks, stopping], return_when=asyncio.FIRST_COMPLETED)
+            failed = [task for task in tasks if task.done()]
+            if not failed:
+                await self._drain()
+            for task in failed:
+                task.result()
+        finally:
+            for task in (*tasks, stopping):
+                task.cancel()
+            await asyncio.gather(*tasks, stopping, return_exceptions=True)
+            await self._end()
+
+    def stop(self) -> None:
+        """Have the worker give its streams to others, and end. A second call ends it without waiting for them."""
+        if self._stopping.is_set():
+            self._times = replace(self._times, drain_s=0.0)
+        self._stopping.set()
+
+    async def _drain(self) -> None:
+        """Get no more streams, and sample those that there are until others have them, or for `drain_s`."""
+        try:
+            await self._calls.call(self._holdings.drain, urgency=Urgency.HEARTBEAT, within_s=self._times.answer_s)
+        except HarnessError:
+            return
+        begun_s = time.monotonic()
+        while self._streams and time.monotonic() < begun_s + self._times.drain_s and self._calls.away_since_s is None:
+            await asyncio.sleep(0.1)
+
+    async def _end(self) -> None:
+        """Close all chunks, tell or spool them, and leave the ledger."""
+        for stream in [*self._streams]:
+            self._drop(stream)
+        await self.outbox.flush()
+        try:
+            await self._calls.call(self._holdings.leave, urgency=Urgency.STATES, within_s=self._times.answer_s)
+        except HarnessError as error:
+            _log.warning("the streams are not given back, and go to others when their lease ends: %s", error)
+        await self._calls.end(self._times.answer_s)
+        self.outbox.close()
+
+    # -- heartbeats
+
+    async def _beat_on(self) -> None:
+        while True:
+            begun_s = time.monotonic()
+            await self._beat()
+            pause_s = self._times.heartbeat_s - (time.monotonic() - begun_s)
+            if self._calls.away_since_s is not None:
+                pause_s *= random.uniform(0.5, 1.0)  # workers do not come back all at one moment
+            await asyncio.sleep(max(0.05, pause_s))
+
+    async def _beat(self) -> None:
+        ready = {stream for stream in self._coming if stream in self._streams and self._streams[stream].is_ready}
+        step = partial(self._step, ready, self._figures.measure_load(), {*self._streams}, dict(self._owned))
+        was_away = self._calls.away_since_s is not None
+        try:
+            done = await self._calls.call(step, urgency=Urgency.HEARTBEAT, within_s=self._times.answer_s)
+        except ConflictError:
+            self._refused_since_s = self._refused_since_s or time.monotonic()
+            if time.monotonic() - self._refused_since_s > self._times.name_s:
+                raise
+            return
+        except HarnessError as error:
+            if not was_away:
+                _log.warning("the ledger is away, %d streams are sampled on: %s", len(self._owned), error.message)
+            return
+        if was_away:
+            _log.warning("the ledger is back")
+        self._refused_since_s = None
+        if self._ledger_id is None:
+            await self.outbox.check_ledger(done.ledger_id)
+            self._ledger_id = done.ledger_id
+        self._compare_grid(done)
+        self._take_over(done)
+
+    def _step(self, ready: set[str], load: float, known: set[str], before: Mapping[str, int]) -> _Step:
+        """Make a heartbeat, in the ledger's thread, and read what it demands to know."""
+        holdings, sources, score = self._holdings, self._parts.sources, self._parts.score
+        holdings.ready = ready
+        holdings.step(load=load, score=score)
+        if before and not holdings.epochs:  # it may have been told to register anew, which the next step does
+            holdings.step(load=load, score=score)
+        owned, coming = dict(holdings.epochs), holdings.coming
+        unknown = (owned.keys() | coming) - known
+        taken = [stream for stream, epoch in owned.items() if before.get(stream) != epoch]
+        asked_ns = self._grid.now_ns()
+        database_ns = sources.read_time_ns()
+        return _Step(
+            owned=owned,
+            coming=coming,
+            setups=sources.read(unknown) if unknown else {},
+            saved=self._parts.states.read_saved(taken) if taken else {},
+            ledger_id=self._ledger_id or sources.read_ledger_id(),
+            database_ns=database_ns,
+            asked_ns=asked_ns,
+            answered_ns=self._grid.now_ns(),
+        )
+
+    def _compare_grid(self, step: _Step) -> None:
+        """Take the ledger's time where ours is another at the beginning; later, tell that they differ."""
+        if (abs(self._grid.wall_apart_s()) > MOST_APART_S) != self._told_set:
+            self._told_set = not self._told_set
+            if self._told_set:
+                _log.warning("this machine's clock was set by %.1f s; no tick changes", self._grid.wall_apart_s())
+        apart_s = self._grid.compare(step.database_ns, asked_ns=step.asked_ns, answered_ns=step.answered_ns)
+        if apart_s is not None and not self._owned:
+            self._grid.begin_anew(step.database_ns)
+            _log.warning("this machine's time is %.1f s off the ledger's; ticks are numbered by the ledger's", apart_s)
+        elif (apart_s is not None) != self._told_apart:
+            self._told_apart = apart_s is not None
+            if apart_s is not None:
+                _log.error("the ticks of this worker are %.1f s off the ledger's time", apart_s)
+
+    def _take_over(self, step: _Step) -> None:
+        """Begin with the streams that came, and end with those that went."""
+        self._owned, self._coming = dict(step.owned), step.coming
+        for stream, setup in step.setups.items():
+            if stream not in self._streams:
+                self._streams[stream] = self._hold(setup)
+        for stream, held in [*self._streams.items()]:
+            epoch = self._owned.get(stream)
+            if epoch is not None:
+                self._begin(held, epoch, step.saved.get(stream))
+            elif held.epoch is None and stream not in self._coming:
+                self._drop(stream)
+            elif held.epoch is not None and not held.leaving:
+                self._let_go(held)
+
+    def _hold(self, setup: StreamSetup) -> HeldStream:
+        held = HeldStream(setup, self._times.chunk_s)
+        try:
+            route = read_route(setup.source, stream=setup.stream)
+        except StreamSourceError as error:
+            held.unusable = HostConnectionError(Trouble.BAD_SOURCE, error.message, next_step=error.next_step)
+            return held
+        self._traits[setup.stream] = route.traits
+        held.sampler = StreamSampler(
+            setup.stream,
+            route,
+            setup.interval_s,
+            connector=self._connector,
+            program=self._parts.program,
+            time_grid=self._grid,
+            on_tick=self._take_tick,
+            changed=self._hear_change,
+            may_ask=self._may_ask,
+        )
+        held.sampler.connect()
+        held.sampler.begin()
+        return held
+
+    def _begin(self, held: HeldStream, epoch: int, saved: Mapping[str, Any] | None) -> None:
+        """Sample a stream in an epoch from the next tick on."""
+        if held.epoch == epoch and not held.leaving:
+            return
+        self._close_chunk(held)
+        setup, early = held.setup, held.begin_epoch(epoch)
+        if held.judge is None or saved:
+            try:
+                held.judge = self._parts.make_judge(setup.limits, setup.interval_s, restored=saved)
+            except HarnessError as error:
+                held.unusable = HostConnectionError(Trouble.BAD_SOURCE, f"{setup.stream}: {error.message}")
+        if held.sampler is not None:
+            held.sampler.begin()
+        for tick, reading in early:
+            self._take_tick(setup.stream, tick, reading)
+
+    def _let_go(self, held: HeldStream) -> None:
+        """Sample the next tick of a stream that another worker has from now on, whose grid may be a little behind."""
+        held.leaving = True
+        if held.sampler is None or not held.sampler.is_sampling:
+            self._drop(held.setup.stream)
+        else:
+            held.sampler.end()
+
+    def _drop(self, stream: str) -> None:
+        held = self._streams.pop(stream)
+        self._traits.pop(stream, None)
+        if held.sampler is not None:
+            held.sampler.close()
+        self._close_chunk(held)
+
+    def _close_chunk(self, held: HeldStream) -> None:
+        chunk = held.close_chunk()
+        if chunk is not None:
+            self.outbox.add_chunk(chunk)
+            self._wake.set()
+
+    # -- ticks
+
+    def _may_ask(self) -> bool:
+        """Whether ticks may be asked for: by the lease, or in local mode since nobody can tell us otherwise.
+
+        A worker without a stream asks for ticks of those that come to it.
+        """
+        return self._calls.away_since_s is not None or not self._owned or bool(self._holdings.current())
+
+    def _take_tick(self, stream: str, tick: int, reading: TickReading | None) -> None:
+        held = self._streams.get(stream)
+        if held is None:
+            return
+        self._figures.ticks += 1
+        chunk, row, change = held.add(tick, reading)
+        if row is not None:
+            self.outbox.add_row(row)
+        if chunk is not None:
+            self.outbox.add_chunk(chunk)
+        if change is not None and held.epoch is not None:
+            self.outbox.add_change((stream, held.epoch, change))
+            self._wake.set()
+
+    def _hear_change(self, stream: str) -> None:
+        """Drop a stream whose last tick is told."""
+        held = self._streams.get(stream)
+        if held is not None and held.leaving and held.sampler is not None and not held.sampler.is_sampling:
+            self._drop(stream)
+
+    # -- telling
+
+    async def _tell_states_on(self) -> None:
+        """Tell the state of each stream every `store_s`: words that grow old are UNKNOWN to who reads them."""
+        while True:
+            await asyncio.sleep(self._times.store_s * random.uniform(0.9, 1.1))
+            await self._tell_states()
+
+    async def _tell_states(self) -> None:
+        states, worker = self._parts.states, self._holdings.worker
+        now_ns = self._grid.now_ns()
+        lines = [held.make_line(states, self._traits.get(name, {}), now_ns) for name, held in [*self._streams.items()]]
+        told = [line for line in lines if line is not None]
+        write = partial(states.write, told, [], worker=worker, replayed=False)
+        try:
+            if told:
+                await self._calls.call(write, urgency=Urgency.STATES, within_s=2 * self._times.store_s)
+        except LedgerSilentError:
+            return
+        except HarnessError as error:
+            _log.warning("states are not told: %s", error)
+
+    async def _flush_on(self) -> None:
+        while True:
+            try:
+                async with asyncio.timeout(self._times.flush_s):
+                    await self._wake.wait()
+            except TimeoutError:
+                pass
+            self._wake.clear()
+            await self.outbox.flush()
+            if self.outbox.spooled:
+                await self.outbox.replay(self._times.flush_s / 2)
+
+    def snapshot(self) -> dict[str, Any]:
+        """Describe this worker now, as JSON-ready data: its streams, its lag, the spool, the circuit to the ledger."""
+        return {
+            "worker": self._holdings.worker,
+            **describe_calls(self._calls),
+            **self._figures.describe(),
+            "score": self._parts.score,
+            "grid_apart_s": self._grid.ledger_apart_s,
+            "wall_apart_s": round(self._grid.wall_apart_s(), 3),
+            **describe_outbox(self.outbox),
+            "coming": sorted(self._coming),
+            "streams": {name: describe_stream(held) for name, held in sorted(self._streams.items())},
+        }
