@@ -109,6 +109,11 @@ def kept_hosts(ctx: Context, incomplete: str) -> Completions:
     return _complete(lambda: _hosts(ctx, lambda state: state is HostState.KEPT), incomplete)
 
 
+def watched_streams(incomplete: str) -> Completions:
+    """Complete clocks that are watched."""
+    return _complete(_watched_streams, incomplete)
+
+
 def _complete(list_words: Callable[[], Iterable[tuple[str, str]]], incomplete: str) -> Completions:
     try:
         return [(word, description) for word, description in list_words() if word.startswith(incomplete)]
@@ -163,3 +168,10 @@ def _existing_ledger() -> Ledger | None:
     configuration = settings.load()
     exists = configuration.ledger is not None or configuration.ledger_path.exists()
     return wiring.ledger(configuration) if exists else None
+
+
+def _watched_streams() -> Completions:
+    from harness.store.watch_states import WatchStates
+
+    ledger = _existing_ledger()
+    return [(word.stream, str(word.state)) for word in WatchStates(ledger.database).list()] if ledger else []
