@@ -119,14 +119,8 @@ _CLUSTER = {
     ),
 }
 _WATCH = {
-    "show": Command(
-        "harness.cli.watch_show:show",
-        "Show a watched clock: its state and why, figures, the last hour, changes, owner.",
-    ),
-    "incidents": Command(
-        "harness.cli.watch_show:incidents",
-        "List the incidents of the watch: clocks that went bad together, and what they have in common.",
-    ),
+    "show": Command("harness.cli.watch_show:show", "Show a watched clock: its state, why, and its last hour."),
+    "incidents": Command("harness.cli.watch_show:incidents", "List clocks that went bad together, and why."),
 }
 _LAB: Mapping[str, Command | Group] = {
     "build": Command("harness.cli.lab:build", "Make what all lab hosts share."),
@@ -171,7 +165,7 @@ COMMANDS: Mapping[str, Command | Group] = {
     "profiles": Command("harness.cli.profiles:profiles", "List the limits of standards, regulations and vendors."),
     "evidence": Group("The evidence store: what waits to be sent, and reading it back.", _EVIDENCE),
     "campaign": Group("Campaign files: their keys and schema, and whether one is valid.", _CAMPAIGN),
-    "watch": Group("Clocks that are watched all the time: streams, workers, and who leads them.", _WATCH),
+    "watch": Group("Clocks that are watched all the time.", _WATCH),
     "lab": Group("Local virtual machines whose clocks' truth is known.", _LAB),
 }
 

@@ -20,10 +20,11 @@ def show(
     day: Annotated[str | None, typer.Option(metavar="DATE", help="A day (UTC) instead of the last hour.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON to standard output.")] = False,
 ) -> None:
-    """Show a watched clock: its state and why, figures, the last hour, changes, owner.
+    """Show a watched clock: its state, why, and its last hour.
 
-    UNKNOWN says that nobody could look, also where a worker died: nothing about the clock follows from it. The hour is
-    drawn a character a minute, the worst state of each; below it the greatest offset.
+    With its figures, changes and owner. UNKNOWN says that nobody could look, also where a worker died: nothing about
+    the clock follows from it. The hour is drawn a character a minute, the worst state of each; below it the greatest
+    offset.
 
     Examples:
         ptp-harness watch show web-1
@@ -43,9 +44,10 @@ def incidents(
     everything: Annotated[bool, typer.Option("--all", help="Those that have ended, too.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON to standard output.")] = False,
 ) -> None:
-    """List the incidents of the watch: clocks that went bad together, and what they have in common.
+    """List clocks that went bad together, and why.
 
-    An incident ends two minutes after its last clock is good again.
+    An incident names what its clocks have in common: a kernel, driver, type, zone or worker. It ends two minutes after
+    its last clock is good again.
 
     Examples:
         ptp-harness watch incidents
