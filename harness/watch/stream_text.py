@@ -34,10 +34,10 @@ def write_view(view: StreamView, *, width: int) -> str:
     lines += [f"  next: {view.remedy}"] if view.remedy and word.state is not StreamState.OK else []
     lines += [f"  {_describe_owner(view)}"]
     lines += [f"  host: {', '.join(f'{name} {value}' for name, value in word.host.items())}"] if word.host else []
-    lines += [f"  {line}" for line in _describe_figures(word.latest)]
+    lines += [f"  {line}" for line in describe_figures(word.latest)]
     lines += ["", *_draw(view, width), "", *(f"  {line}" for line in _describe_levels(view))]
     if view.day and view.day_figures:
-        lines += [f"  {line}" for line in _describe_quality(view.day_figures.get("quality"))]
+        lines += [f"  {line}" for line in describe_quality(view.day_figures.get("quality"))]
     if view.changes:
         rows = [
             (
@@ -65,7 +65,7 @@ def _describe_owner(view: StreamView) -> str:
     return held if word.wanted or not word.owner else f"{held}; no worker is to have it"
 
 
-def _describe_figures(figures: Mapping[str, Any]) -> Iterator[str]:
+def describe_figures(figures: Mapping[str, Any]) -> Iterator[str]:
     """Describe the latest figures; what is no number of ours is left out: a worker of another version wrote it."""
 
     def find(name: str) -> float | None:
@@ -145,7 +145,7 @@ def describe_level(level: ServiceLevel) -> str:
     )
 
 
-def _describe_quality(quality: object) -> Iterator[str]:
+def describe_quality(quality: object) -> Iterator[str]:
     """Describe the quality of a day by its figures in the ledger; nothing where they are of another version."""
     if not isinstance(quality, dict):
         return

@@ -71,10 +71,7 @@ def read_view(database: Database, stream: str, *, day: str | None = None) -> Str
 
     Raises UnknownNameError for a stream that is not watched, RequestError for what is no day.
     """
-    states = WatchStates(database)
-    word = states.read([stream]).get(stream)
-    if word is None:
-        raise UnknownNameError(f"there is no stream {shorten_value(stream)}", next_step="`ptp-harness watch list`")
+    states, word = WatchStates(database), find_stream(database, stream)
     at_ns = database.read(read_now)
     begin_s, end_s = _find_interval(day, at_ns)
     first, last = round(begin_s / word.interval_s), round(end_s / word.interval_s) - 1
@@ -103,18 +100,33 @@ def read_view(database: Database, stream: str, *, day: str | None = None) -> Str
     )
 
 
+def find_stream(database: Database, stream: str) -> StreamWord:
+    """Find the word about a stream. Raises UnknownNameError for one that is not watched."""
+    word = WatchStates(database).read([stream]).get(stream)
+    if word is None:
+        raise UnknownNameError(f"there is no stream {shorten_value(stream)}", next_step="`ptp-harness watch list`")
+    return word
+
+
+def read_interval(database: Database, day: str) -> tuple[int, int]:
+    """Find the begin and the end of a day as far as it is over, s. Raises RequestError for what is no day."""
+    return _find_interval(day, database.read(read_now))
+
+
 def _find_interval(day: str | None, at_ns: int) -> tuple[int, int]:
-    """Find the begin and the end of an interval, s: whole minutes up to now, or a day."""
+    """Find the begin and the end of an interval, s: whole minutes up to now, or a day, as far as it is over."""
+    now_s = -(-at_ns // (MINUTE_S * 10**9)) * MINUTE_S
     if day is None:
-        end_s = -(-at_ns // (MINUTE_S * 10**9)) * MINUTE_S
-        return end_s - HOUR_S, end_s
+        return now_s - HOUR_S, now_s
     try:
         begin_s = find_day_ticks(day, 1.0)[0]
     except ValueError as error:
         raise RequestError(
             f"{shorten_value(day)} is no day", next_step="write it as 2026-11-30; days are of UTC"
         ) from error
-    return begin_s, begin_s + DAY_S
+    if begin_s >= now_s:
+        raise RequestError(f"the day {day} has not begun", next_step="days are of UTC")
+    return begin_s, min(begin_s + DAY_S, now_s)
 
 
 def _read_limits(database: Database, stream: str) -> tuple[tuple[Requirement, ...], Sequence[str]]:
