@@ -123,6 +123,8 @@ _WATCH = {
     "remove": Command("harness.cli.watch_streams:remove", "Watch hosts' clocks no longer."),
     "list": Command("harness.cli.watch_streams:list_streams", "List the hosts that are watched, and by which worker."),
     "worker": Command("harness.cli.watch_worker:worker", "Sample and judge watched clocks, here, until it is stopped."),
+    "show": Command("harness.cli.watch_show:show", "Show a watched clock: its state, why, and its last hour."),
+    "incidents": Command("harness.cli.watch_show:incidents", "List clocks that went bad together, and why."),
 }
 _LAB: Mapping[str, Command | Group] = {
     "build": Command("harness.cli.lab:build", "Make what all lab hosts share."),
@@ -168,6 +170,7 @@ COMMANDS: Mapping[str, Command | Group] = {
     "profiles": Command("harness.cli.profiles:profiles", "List the limits of standards, regulations and vendors."),
     "evidence": Group("The evidence store: what waits to be sent, and reading it back.", _EVIDENCE),
     "campaign": Group("Campaign files: their keys and schema, and whether one is valid.", _CAMPAIGN),
+    "watch": Group("Clocks that are watched all the time.", _WATCH),
     "lab": Group("Local virtual machines whose clocks' truth is known.", _LAB),
 }
 

@@ -17,3 +17,8 @@ def run_path(run: str) -> str:
 def host_path(run: str, host: str) -> str:
     """Write the address of a host's page."""
     return f"{run_path(run)}/hosts/{quote(host, safe='')}"
+
+
+def stream_path(stream: str) -> str:
+    """Write the address of a watched clock's page. Its name may have slashes."""
+    return f"/watch/streams/{quote(stream)}"

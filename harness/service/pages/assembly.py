@@ -19,8 +19,10 @@ from harness.service.pages import (
     series_data,
     sites_page,
     static_files,
+    stream_page,
     submit_page,
     task_actions,
+    watch_page,
 )
 from harness.service.pages.error_pages import add_error_pages
 from harness.service.sessions import load_sessions
@@ -42,6 +44,8 @@ _MODULES = (
     schedule_actions,
     sites_page,
     submit_page,
+    watch_page,
+    stream_page,
 )
 
 

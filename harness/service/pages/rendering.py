@@ -30,6 +30,7 @@ PAGES: Mapping[str, tuple[str, str]] = {
     "runs": ("/runs", "Runs"),
     "compare": ("/compare", "Compare"),
     "kept": ("/kept", "Kept hosts"),
+    "watch": ("/watch", "Watch"),
     "queue": ("/queue", "Queue"),
     "sites": ("/sites", "Sites"),
     "submit": ("/submit", "Submit"),
