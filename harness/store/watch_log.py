@@ -90,14 +90,16 @@ class WatchLog:
     ) -> list[LogLine]:
         """List entries, the newest first. `before`: only those with a smaller number."""
         query = sql.select(WATCH_LOG).order_by(_OF.number.desc()).limit(most)
-        for condition, holds in (
-            (before is not None, _OF.number < before),
-            (bool(kinds), _OF.kind.in_([kind.value for kind in kinds])),
-            (stream is not None, _OF.stream == stream),
-            (worker is not None, _OF.worker == worker),
-            (since_ns is not None, _OF.logged_ns >= since_ns),
-        ):
-            query = query.where(holds) if condition else query
+        if before is not None:
+            query = query.where(_OF.number < before)
+        if kinds:
+            query = query.where(_OF.kind.in_([kind.value for kind in kinds]))
+        if stream is not None:
+            query = query.where(_OF.stream == stream)
+        if worker is not None:
+            query = query.where(_OF.worker == worker)
+        if since_ns is not None:
+            query = query.where(_OF.logged_ns >= since_ns)
         return [
             LogLine(
                 number=row.number,

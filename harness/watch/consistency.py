@@ -81,7 +81,7 @@ class Inconsistency:
     @property
     def key(self) -> tuple[str, str]:
         """What names the same inconsistency in two views."""
-        return self.kind.value, self.worker or (self.streams[0] if len(self.streams) == 1 else "")
+        return self.kind.value, self.worker or ""
 
 
 @dataclass(slots=True)

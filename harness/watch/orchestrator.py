@@ -147,7 +147,8 @@ class Orchestrator:
         self._ending.set()
         ended_by_s = time.monotonic() + _STOPS_WITHIN_S
         for thread in self._threads:
-            thread.join(max(0.0, ended_by_s - time.monotonic()))
+            if thread.is_alive():
+                thread.join(max(0.0, ended_by_s - time.monotonic()))
 
     def look(self) -> LeaderStep | None:
         """Lead for a moment; None where another process leads, or nothing is watched. Raises what the ledger raises."""
