@@ -118,6 +118,14 @@ _CLUSTER = {
         "harness.cli.cluster_tests:run_suite", "Run a suite of tests, in a pod of a cluster.", hidden=True
     ),
 }
+_WATCH = {
+    "serve": Command("harness.cli.watch_serve:serve", "Lead the watch of streams, here, until it is stopped."),
+    "status": Command(
+        "harness.cli.watch_serve:status",
+        "Show the watch: leader, workers with load and heartbeat, streams by state.",
+    ),
+    "check": Command("harness.cli.watch_serve:check", "Check whether what the ledger says of the watch fits together."),
+}
 _LAB: Mapping[str, Command | Group] = {
     "build": Command("harness.cli.lab:build", "Make what all lab hosts share."),
     "up": Command("harness.cli.lab:up", "Bring up a host of each type, until `lab down`."),
@@ -156,6 +164,7 @@ COMMANDS: Mapping[str, Command | Group] = {
     "schedule": Group("Campaigns that a service submits at set times.", _SCHEDULE),
     "site": Group("The sites to which a hub gives campaigns.", _SITE),
     "cluster": Group("Campaigns on Kubernetes, whose pods share the hosts of a run.", _CLUSTER),
+    "watch": Group("Clocks that are watched all the time: streams, workers, and who leads them.", _WATCH),
     "image": Group("Machine images of your own to start campaigns from (EC2).", _IMAGE),
     "ledger": Group("The database of runs, hosts and steps.", _LEDGER),
     "profiles": Command("harness.cli.profiles:profiles", "List the limits of standards, regulations and vendors."),
