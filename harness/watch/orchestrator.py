@@ -5,6 +5,7 @@ cut off. While the ledger is away a circuit breaker asks it seldom; nothing is m
 """
 
 import logging
+import math
 import os
 import secrets
 import socket
@@ -34,6 +35,12 @@ from harness.watch.recovery import Recovery
 CHECK_EVERY_S, TIDY_EVERY_S = 5.0, 60.0
 FORGOTTEN_AFTER_S = 600.0
 """A worker's row is removed when a leader saw it dead for so long."""
+
+_CLOCK_BAND_S = 2.0
+"""Clocks that go apart by more between two checks were set."""
+
+_DUTY_PART = 0.1
+"""A duty that takes long is done so seldom that it takes this part of the time."""
 
 _STOPS_WITHIN_S = 2.0
 _log = logging.getLogger(__name__)
@@ -130,6 +137,8 @@ class Orchestrator:
         )
         self._state = _State(duties={duty.name: _DutyCounts() for duty in self._duties})
         self._dead_since_s: dict[tuple[str, int], float] = {}
+        self._clocks: tuple[float, float] | None = None
+        self._trusts_times_from_s = -math.inf
         self._ending = threading.Event()
         self._threads = [threading.Thread(target=self._lead, name="watch leader", daemon=True)]
         self._threads += [
@@ -164,9 +173,15 @@ class Orchestrator:
     def check(self, epoch: int) -> Sequence[LogEntry]:
         """Check what the ledger says, and mend what is safe to mend; a duty."""
         view = self._views.read()
-        found = find_inconsistencies(view, version=__version__, limits=self._limits)
+        step_s = self._find_clock_step_s(view.at_ns)
+        if step_s:
+            sentence = f"the database's clock was set by {step_s:+.0f} s: what looks late is judged in a while"
+            return [LogEntry(kind=LogKind.FAULT, sentence=sentence)]
         still_leads = view.leader is not None and view.leader.epoch == epoch and view.leader.leads
-        return self._recovery.follow(view, found) if still_leads else ()
+        if not still_leads or self._now() < self._trusts_times_from_s:
+            return ()
+        found = find_inconsistencies(view, version=__version__, limits=self._limits)
+        return self._recovery.follow(view, found)
 
     def tidy(self, _epoch: int) -> Sequence[LogEntry]:
         """Remove the rows of workers that were dead for long, and old entries of the log; a duty."""
@@ -207,6 +222,18 @@ class Orchestrator:
             return "the watch was not looked at yet"
         silent_s = self._now() - looked_at_s
         return f"the watch was looked at {silent_s:.0f} s ago" if silent_s > 20 * LOOK_EVERY_S else None
+
+    def _find_clock_step_s(self, at_ns: int) -> float:
+        """Find by how much the database's clock was set since the latest check, s; 0 where it goes as ours does."""
+        here_s, before = self._now(), self._clocks
+        self._clocks = at_ns / 1e9, here_s
+        if before is None:
+            return 0.0
+        step_s = (at_ns / 1e9 - before[0]) - (here_s - before[1])
+        if abs(step_s) <= _CLOCK_BAND_S:
+            return 0.0
+        self._trusts_times_from_s = here_s + self._limits.handoff_s
+        return step_s
 
     def _step(self) -> LeaderStep | None:
         if not self._leader.leads and not self._streams.is_used():
@@ -249,8 +276,9 @@ class Orchestrator:
 
     def _do(self, duty: Duty) -> None:
         counts = self._state.duties[duty.name]
-        while not self._ending.wait(duty.every_s):
-            step = self._state.step
+        pause_s = duty.every_s
+        while not self._ending.wait(pause_s):
+            step, begun_s = self._state.step, self._now()
             if step is None or self._circuit.snapshot().state is not CircuitState.CLOSED:
                 continue
             try:
@@ -260,6 +288,7 @@ class Orchestrator:
             except Exception as error:
                 counts.failed += 1
                 self._tell_problem(duty, counts, error)
+            pause_s = max(duty.every_s, (self._now() - begun_s) / _DUTY_PART)
 
     def _tell_problem(self, duty: Duty, counts: _DutyCounts, error: Exception) -> None:
         """Tell a problem of a duty, once as long as it is the same."""

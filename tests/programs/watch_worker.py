@@ -73,8 +73,9 @@ class CountingWorker:
         tick = self._tick_now()
         while not self.stopping.is_set():
             self.stopping.wait(max(0.0, (tick + 1) * self._interval_s - self._grid_s - boot_time_s()))
-            tick = self._tick_now()
-            self._sample(tick)
+            if not self.stopping.is_set() and self._tick_now() > tick:
+                tick = self._tick_now()
+                self._sample(tick)
         asking.join(self._lease_s)
         self._flush()
         self._holdings.leave()

@@ -3,16 +3,18 @@
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import pytest
 
+from harness import __version__
 from harness.errors import SetupError
 from harness.store.database import LedgerAwayError, now_ns
 from harness.store.ledger import Ledger
 from harness.store.tables import WATCH_STREAMS, WATCH_WORKERS
 from harness.store.watch_log import LogEntry, LogKind, WatchLog
 from harness.store.watch_streams import NewStream, WatchStreams
-from harness.store.watch_view import WatchViews
+from harness.store.watch_view import WatchView, WatchViews
 from harness.watch import orchestrator
 from harness.watch.circuit_breaker import CircuitOptions, CircuitState
 from harness.watch.holdings import Holdings
@@ -52,7 +54,9 @@ def add(ledger: Ledger, *names: str) -> WatchStreams:
 
 
 def join(streams: WatchStreams, name: str) -> Holdings:
-    worker = Holdings(streams=streams, worker=name, process=f"{name}/1", version="1", capacity=9.0, lease_s=LEASE_S)
+    worker = Holdings(
+        streams=streams, worker=name, process=f"{name}/1", version=__version__, capacity=9.0, lease_s=LEASE_S
+    )
     worker.step()
     return worker
 
@@ -251,3 +255,23 @@ def test_it_ends_within_seconds_while_a_duty_goes_on(ledger: Ledger, make: Make)
     leader = WatchViews(ledger.database).read_leader()
     assert leader is not None
     assert not leader.leads
+
+
+def test_a_database_whose_clock_was_set_is_told_and_nothing_is_mended_for_that(
+    ledger: Ledger, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    streams, hub = add(ledger, "s"), make()
+    worker = join(streams, "w")
+    hub.look()
+    worker.step()
+    assert hub.check(1) == []
+    usual = WatchViews.read
+
+    def an_hour_later(views: WatchViews) -> WatchView:
+        view = usual(views)
+        return replace(view, at_ns=view.at_ns + 3600 * 10**9)
+
+    monkeypatch.setattr(WatchViews, "read", an_hour_later)
+    (told,) = hub.check(1)
+    assert told.sentence.startswith("the database's clock was set by +3600 s")
+    assert hub.check(1) == ()
