@@ -1,4 +1,4 @@
-"""Measure the planner of streams: python benchmarks/watch.py; with `judge` the judge of their clocks instead.
+"""Measure the planner of streams: python benchmarks/watch.py; PART: judge, or one of benchmarks/watch_fleet.py.
 
 A plan for N workers and M streams, of the same weight and of weights from 0.5 to 2: nothing changed, one worker is
 gone, one joins. The limit of each figure is printed beside it; exit code 1: a limit was not held. Other programs on the
@@ -78,4 +78,8 @@ if __name__ == "__main__":
         from benchmarks import watch_judge
 
         sys.exit(watch_judge.main())
+    if sys.argv[1:2] and sys.argv[1] in ("consistency", "leader", "heartbeats", "scenarios", "failover"):
+        from benchmarks import watch_fleet
+
+        sys.exit(watch_fleet.main(*sys.argv[1:]))
     sys.exit(main())

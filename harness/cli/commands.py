@@ -125,6 +125,12 @@ _WATCH = {
     "worker": Command("harness.cli.watch_worker:worker", "Sample and judge watched clocks, here, until it is stopped."),
     "show": Command("harness.cli.watch_show:show", "Show a watched clock: its state, why, and its last hour."),
     "incidents": Command("harness.cli.watch_show:incidents", "List clocks that went bad together, and why."),
+    "serve": Command("harness.cli.watch_serve:serve", "Lead the watch of streams, here, until it is stopped."),
+    "status": Command(
+        "harness.cli.watch_serve:status",
+        "Show the watch: leader, workers with load and heartbeat, streams by state.",
+    ),
+    "check": Command("harness.cli.watch_serve:check", "Check whether what the ledger says of the watch fits together."),
 }
 _LAB: Mapping[str, Command | Group] = {
     "build": Command("harness.cli.lab:build", "Make what all lab hosts share."),
@@ -164,13 +170,12 @@ COMMANDS: Mapping[str, Command | Group] = {
     "schedule": Group("Campaigns that a service submits at set times.", _SCHEDULE),
     "site": Group("The sites to which a hub gives campaigns.", _SITE),
     "cluster": Group("Campaigns on Kubernetes, whose pods share the hosts of a run.", _CLUSTER),
-    "watch": Group("Clocks that are watched all the time, by workers.", _WATCH),
+    "watch": Group("Clocks that are watched all the time: streams, workers, and who leads them.", _WATCH),
     "image": Group("Machine images of your own to start campaigns from (EC2).", _IMAGE),
     "ledger": Group("The database of runs, hosts and steps.", _LEDGER),
     "profiles": Command("harness.cli.profiles:profiles", "List the limits of standards, regulations and vendors."),
     "evidence": Group("The evidence store: what waits to be sent, and reading it back.", _EVIDENCE),
     "campaign": Group("Campaign files: their keys and schema, and whether one is valid.", _CAMPAIGN),
-    "watch": Group("Clocks that are watched all the time.", _WATCH),
     "lab": Group("Local virtual machines whose clocks' truth is known.", _LAB),
 }
 

@@ -6,10 +6,10 @@ from typing import Annotated
 import typer
 
 from harness import wiring
-from harness.cli import hub_options, output, service_options
+from harness.cli import hub_options, output, service_options, watch_options
 from harness.errors import RequestError
 from harness.model.bench_traits import BenchName
-from harness.service.context import ServiceOptions
+from harness.service.context import ServiceOptions, add_watch
 from harness.service.server import Address, Certificate, listen, parse_address, parse_proxies, serve_requests
 from harness.store.task_queue import TaskQueue
 
@@ -38,6 +38,9 @@ def serve(
     ] = None,
     works: Annotated[
         bool, typer.Option("--work/--no-work", help="Carry out campaigns here; without, `ptp-harness work` does.")
+    ] = True,
+    watches: Annotated[
+        bool, typer.Option("--watch/--no-watch", help="Lead the watch of streams here; `watch serve` does it alone.")
     ] = True,
     parallel: service_options.Parallel = service_options.TASKS_AT_ONCE,
     per_bench: service_options.PerBench = None,
@@ -81,6 +84,8 @@ def serve(
         hosts_allowed=configuration.archive_hosts,
     )
     context = wiring.service_context(configuration, options, ledger, executor, sites)
+    if watches:
+        context = add_watch(context, watch_options.make_orchestrator(configuration.ledger_url))
     with listen(place) as listening:
         scheme = "https" if pair else "http"
         bound = Address.of_socket(listening)

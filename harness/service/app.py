@@ -24,6 +24,7 @@ from harness.service import (
     task_routes,
     token_routes,
     type_routes,
+    watch_routes,
 )
 from harness.service.answer_headers import AnswerHeaders
 from harness.service.audit_trail import AuditChanges
@@ -61,6 +62,7 @@ _ROUTES = (  # each request is matched with them in this order: the most frequen
     audit_routes,
     archive_routes,
     site_routes,
+    watch_routes,
 )
 
 

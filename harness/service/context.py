@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from harness.benches.bench import Bench
 from harness.runs.prepare import Benches
@@ -19,6 +19,7 @@ from harness.store.schedules import Schedules
 from harness.store.task_lines import QueueLimits
 from harness.store.task_queue import TaskQueue
 from harness.system.settings import Settings
+from harness.watch.orchestrator import Orchestrator
 
 MOST_BODY_BYTES = 1_000_000
 
@@ -43,8 +44,9 @@ class ServiceOptions:
 class ServiceContext:
     """The parts that requests share. `draining`: set once the service is to end: nothing new is begun.
 
-    `wake`: called after a task was submitted. `hub`: its sites; None where it has none. `make_bench`: makes the bench
-    of a name, for hosts that a run kept. `sources`: find what the ledger does not hold of runs.
+    `wake`: called after a task was submitted. `hub`: its sites; None where it has none. `watch`: leads the watch of
+    streams; None where this service does not. `make_bench`: makes the bench of a name, for hosts that a run kept.
+    `sources`: find what the ledger does not hold of runs.
     `checks`: further things that the service needs, each with a function that returns why it is not ready;
     `optional_checks`: those that it can do without for a while.
     """
@@ -65,6 +67,7 @@ class ServiceContext:
     sources: RunSources
     wake: Callable[[], None] = lambda: None
     hub: Hub | None = None
+    watch: Orchestrator | None = None
     draining: threading.Event = field(default_factory=threading.Event)
     host_actions: HostActions = field(default_factory=HostActions)
     checks: Mapping[str, Callable[[], str | None]] = field(default_factory=dict)
@@ -100,3 +103,8 @@ def make_context(
         sources=sources,
         wake=wake,
     )
+
+
+def add_watch(context: ServiceContext, watch: Orchestrator) -> ServiceContext:
+    """Let a service lead the watch of streams too."""
+    return replace(context, watch=watch, optional_checks={**context.optional_checks, "watch": watch.why_not_ready})

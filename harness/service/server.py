@@ -186,7 +186,7 @@ class _Server(uvicorn.Server):
 
 
 def _lifespan(context: ServiceContext, executor: Executor | None):  # type: ignore[no-untyped-def]
-    given = [part for part in (executor, context.hub) if part is not None]
+    given = [part for part in (executor, context.hub, context.watch) if part is not None]
     parts: list[BackgroundPart] = [context.trail, *given, Scheduler(context)]
 
     @asynccontextmanager

@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
@@ -22,7 +23,7 @@ from harness.untrusted.input_checks import shorten_value
 
 SQLITE, POSTGRESQL = "sqlite", "postgresql"
 _FORMS = "sqlite:///FILE or postgresql://USER@HOST/DATABASE"
-_CONNECT_WITHIN_S = 10
+_CONNECT_WITHIN_S, _ANSWERS_WITHIN_S = 10.0, 20.0
 LOCKED_WITHIN_S = 10.0
 GIVE_UP_AFTER_S = 120.0
 """A transaction that is prevented for so long is given up."""
@@ -35,6 +36,19 @@ Result = TypeVar("Result")
 
 class LedgerAwayError(SetupError):
     """The database of the ledger cannot be reached at the moment: the same action may succeed later."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timeouts:
+    """How long a database is waited for, s.
+
+    `connect_s`: for a connection. `answer_s`: until a server counts as cut off, whose network answers no packet.
+    `give_up_s`: until a transaction is given up that the server or other transactions prevent.
+    """
+
+    connect_s: float = _CONNECT_WITHIN_S
+    answer_s: float = _ANSWERS_WITHIN_S
+    give_up_s: float | None = None  # GIVE_UP_AFTER_S
 
 
 class Retry(StrEnum):
@@ -88,14 +102,14 @@ class Database:
     Raises RequestError for a URL of another kind, SetupError when the database cannot be reached.
     """
 
-    def __init__(self, url: str) -> None:
-        self.url = _parse(url)
+    def __init__(self, url: str, *, timeouts: Timeouts = Timeouts()) -> None:
+        self.url, self._timeouts = _parse(url), timeouts
         self.label = self.url.set(drivername=self.url.get_backend_name()).render_as_string(hide_password=True)
         self.kind = self.url.get_backend_name()
         self._counts: Counter[Retry] = Counter()
         self._counting = threading.Lock()
         self._group = GroupCommit()
-        self._engine = sql.create_engine(self.url, **_engine_options(self.url))
+        self._engine = sql.create_engine(self.url, **_engine_options(self.url, timeouts))
         if self.file is not None:
             sql.event.listen(self._engine, "connect", _configure_sqlite)
             sql.event.listen(self._engine, "begin", _begin_sqlite)
@@ -120,7 +134,7 @@ class Database:
         """Commit the work in one transaction, which is made again where another one or the server prevents it.
 
         The work may run several times, and also after a commit whose answer was lost: it must find what it did. Threads
-        that write at the same moment share a transaction. Raises SetupError after two minutes.
+        that write at the same moment share a transaction. Raises SetupError after two minutes, or what `timeouts` say.
         """
         return self._group.commit(work, partial(self._transact, options={"writes": True}))
 
@@ -157,7 +171,8 @@ class Database:
         self._engine.dispose()
 
     def _transact(self, work: Callable[[sql.Connection], Result], options: Mapping[str, Any]) -> Result:
-        give_up_at, pause_s = time.monotonic() + GIVE_UP_AFTER_S, _FIRST_PAUSE_S
+        give_up_s = GIVE_UP_AFTER_S if self._timeouts.give_up_s is None else self._timeouts.give_up_s
+        give_up_at, pause_s = time.monotonic() + give_up_s, _FIRST_PAUSE_S
         while True:
             try:
                 parts: dict[object, TransactionPart] = {}
@@ -243,17 +258,23 @@ def _parse(text: str) -> sql.URL:
     raise RequestError(f"{shorten_value(label)} is no URL of a ledger", next_step=f"write {_FORMS}")
 
 
-def _engine_options(url: sql.URL) -> dict[str, Any]:
+def _engine_options(url: sql.URL, timeouts: Timeouts) -> dict[str, Any]:
     if url.get_backend_name() == SQLITE:
         return {"connect_args": {"timeout": LOCKED_WITHIN_S}}
     # A server that is cut off is noticed in 20 s (libpq: tcp_user_timeout is in ms, the others in s), and a client by
     # the server, which would keep its transaction and the locks of that for hours.
-    network = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 2, "tcp_user_timeout": 20_000}
+    half_s, quarter_s = (max(1, round(timeouts.answer_s / part)) for part in (2, 4))
+    network = {
+        "keepalives_idle": half_s,
+        "keepalives_interval": quarter_s,
+        "keepalives_count": 2,
+        "tcp_user_timeout": round(1000 * timeouts.answer_s),
+    }
     of_server = {f"tcp_{name}" if name.startswith("keep") else name: value for name, value in network.items()}
     of_server["idle_in_transaction_session_timeout"] = 30_000
     return {
         "connect_args": {
-            "connect_timeout": _CONNECT_WITHIN_S,
+            "connect_timeout": max(2, round(timeouts.connect_s)),
             "application_name": "ptp-harness",
             "options": " ".join([*(f"-c {name}={value}" for name, value in of_server.items()), *_own_options(url)]),
             **network,

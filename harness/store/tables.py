@@ -244,6 +244,7 @@ WATCH_STREAMS = sql.Table(
     sql.Column("limits", sql.JSON, nullable=False),
     sql.Column("weight", sql.Float, nullable=False, server_default="1"),
     sql.Column("wanted", sql.String(64), index=True),  # the worker that is to have it
+    sql.Column("wanted_ns", sql.BigInteger),  # since when
     sql.Column("owner", sql.String(64), index=True),  # the worker that has it
     sql.Column("epoch", sql.Integer, nullable=False, server_default="0"),  # grows with every owner: it fences samples
     sql.Column("until_ns", sql.BigInteger),  # the end of the owner's lease

@@ -18,6 +18,7 @@ from harness.errors import ConflictError
 from harness.store.database import SQLITE, Database, now_ns
 from harness.store.owners import name_user
 from harness.store.tables import WATCH_LEADER, WATCH_STREAMS, WATCH_WORKERS
+from harness.store.watch_log import LogEntry, LogKind, WatchLog
 
 LEASE_S, HEARTBEAT_S = 6.0, 2.0
 _LEADER = "watch"
@@ -64,15 +65,33 @@ class StreamLine:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StreamSums:
+    """What changes whenever streams are added, removed, given another weight, or are to go elsewhere."""
+
+    streams: int
+    wanted: int
+    weight: float
+    squared_weight: float
+    latest_added_ns: int
+    latest_wanted_ns: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Heartbeat:
     """What a worker learns by a heartbeat: the epoch of each stream that it has, and the streams that it is to have.
 
-    `left_out`: of those that it has, the ones that nobody is to have: they are beyond all capacity.
+    `left_out`: of those that it has, the ones that nobody is to have: they are beyond all capacity. `mark`: what
+    `read_mark` says as long as it is to have the same streams.
     """
 
     held: Mapping[str, int]
     wanted: frozenset[str]
     left_out: frozenset[str]
+    mark: tuple[int, int]
+
+
+class NameTakenError(ConflictError):
+    """A worker whose name another process has, which lives."""
 
 
 class WatchStreams:
@@ -127,6 +146,31 @@ class WatchStreams:
             for row in self._database.read(lambda db: db.execute(query).all())
         ]
 
+    def sum_streams(self) -> StreamSums:
+        """Sum the streams up, by one statement: a leader lists them all only where a sum has changed."""
+        query = sql.select(
+            sql.func.count(),
+            sql.func.count(_OF.wanted),
+            *(sql.func.coalesce(sql.func.sum(weight), 0.0) for weight in (_OF.weight, _OF.weight * _OF.weight)),
+            *(sql.func.coalesce(sql.func.max(at_ns), 0) for at_ns in (_OF.added_ns, _OF.wanted_ns)),
+        )
+        row = self._database.read(lambda db: db.execute(query).one())
+        streams, wanted, weight, squared_weight, added_ns, wanted_ns = row
+        return StreamSums(
+            streams=streams,
+            wanted=wanted,
+            weight=round(weight, 6),
+            squared_weight=round(squared_weight, 6),
+            latest_added_ns=added_ns,
+            latest_wanted_ns=wanted_ns,
+        )
+
+    def is_used(self) -> bool:
+        """Whether there is any stream or worker: without one, nobody has to lead."""
+        tables = (WATCH_STREAMS, WATCH_WORKERS)
+        query = sql.select(sql.or_(*(sql.exists(sql.select(1).select_from(table)) for table in tables)))
+        return bool(self._database.read(lambda db: db.execute(query).scalar()))
+
     # -- workers
 
     def register(self, worker: str, *, capacity: float, score: float, process: str, version: str) -> int:
@@ -139,7 +183,7 @@ class WatchStreams:
         def register(db: sql.Connection) -> int:
             there = db.execute(self._workers().where(WATCH_WORKERS.c.worker == worker).with_for_update()).first()
             if there is not None and there.lives and there.process != process:
-                raise ConflictError(
+                raise NameTakenError(
                     f"there is a worker {worker} already: {there.process}, heard {there.silent_ns / 1e9:.0f} s ago",
                     next_step="give this one another name, or end that one",
                 )
@@ -153,7 +197,12 @@ class WatchStreams:
             db.execute(WATCH_STREAMS.update().where(_OF.owner == worker).values(owner=None, until_ns=None))
             return number
 
-        return self._database.write(register)
+        try:
+            return self._database.write(register)
+        except NameTakenError as error:
+            entry = LogEntry(kind=LogKind.NAME_TAKEN, worker=worker, sentence=f"{process}: {error.message}")
+            WatchLog(self._database).add([entry])
+            raise
 
     def beat(self, worker: str, registration: int, *, load: float, score: float) -> Heartbeat | None:
         """Renew the leases of a worker and of all its streams; None where it has to register anew."""
@@ -168,14 +217,22 @@ class WatchStreams:
                 .values(until_ns=now_ns() + self._lease_ns)
                 .returning(_OF.stream, _OF.epoch, _OF.wanted)
             ).all()
-            wanted = db.execute(sql.select(_OF.stream).where(_OF.wanted == worker)).scalars()
+            wanted = db.execute(sql.select(_OF.stream, _OF.wanted_ns).where(_OF.wanted == worker)).all()
             return Heartbeat(
                 held={row.stream: row.epoch for row in held},
-                wanted=frozenset(wanted),
+                wanted=frozenset(row.stream for row in wanted),
                 left_out=frozenset(row.stream for row in held if row.wanted is None),
+                mark=(len(wanted), max((row.wanted_ns or 0 for row in wanted), default=0)),
             )
 
         return self._database.write(beat)
+
+    def read_mark(self, worker: str) -> tuple[int, int]:
+        """Read how many streams a worker is to have, and when one was given to it last, ns: a cheap question."""
+        latest_ns = sql.func.coalesce(sql.func.max(_OF.wanted_ns), 0)
+        query = sql.select(sql.func.count(), latest_ns).where(_OF.wanted == worker)
+        streams, at_ns = self._database.read(lambda db: db.execute(query).one())
+        return streams, at_ns
 
     def claim(
         self, worker: str, registration: int, streams: Collection[str], *, ready: Collection[str] = ()
@@ -264,6 +321,11 @@ class WatchStreams:
 
         return self._database.write(lead)
 
+    def resign(self, process: str) -> None:
+        """Give up to lead: another process may lead at once."""
+        ours = WATCH_LEADER.update().where(WATCH_LEADER.c.leader == _LEADER, WATCH_LEADER.c.process == process)
+        self._execute(ours.values(until_ns=0))
+
     def write_plan(self, epoch: int, moves: Mapping[str, str | None]) -> bool:
         """Write which worker is to have each stream that moves; False where this leadership is over."""
 
@@ -274,14 +336,13 @@ class WatchStreams:
             rows = [{"of": stream, "to": worker} for stream, worker in sorted(moves.items())]
             if rows:
                 move = WATCH_STREAMS.update().where(_OF.stream == sql.bindparam("of"))
-                db.execute(move.values(wanted=sql.bindparam("to")), rows)
+                db.execute(move.values(wanted=sql.bindparam("to"), wanted_ns=now_ns()), rows)
             return True
 
         return self._database.write(write)
 
     def _goes_on(self, until_ns: sql.ColumnElement[Any]) -> sql.ColumnElement[bool]:
-        """Whether a lease goes on. One that ends much later than any may is of before the database's clock was set."""
-        return (until_ns > now_ns()) & (until_ns <= now_ns() + 2 * self._lease_ns)
+        return goes_on(until_ns, self._lease_ns)
 
     def _workers(self) -> sql.Select[Any]:
         return sql.select(
@@ -298,6 +359,11 @@ class WatchStreams:
 
     def _renewed(self) -> dict[str, Any]:
         return {"beat_ns": now_ns(), "until_ns": now_ns() + self._lease_ns}
+
+
+def goes_on(until_ns: sql.ColumnElement[Any], lease_ns: int) -> sql.ColumnElement[bool]:
+    """Whether a lease goes on. One that ends much later than any may is of before the database's clock was set."""
+    return (until_ns > now_ns()) & (until_ns <= now_ns() + 2 * lease_ns)
 
 
 def _is_registered(worker: str, registration: int) -> tuple[sql.ColumnElement[bool], ...]:

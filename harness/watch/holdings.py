@@ -8,8 +8,8 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from harness.errors import HarnessError
-from harness.store.watch_streams import LEASE_S, WatchStreams
+from harness.errors import ConflictError, HarnessError
+from harness.store.watch_streams import LEASE_S, Heartbeat, WatchStreams
 
 TRUSTED_PART = 0.8
 """The part of a lease after which a worker that could not renew it begins nothing new."""
@@ -40,6 +40,7 @@ class Holdings:
     coming: frozenset[str] = frozenset()
     ready: set[str] = field(default_factory=set)
     _registration: int | None = None
+    _mark: tuple[int, int] = (0, 0)
     _trusted_until_s: float = 0.0
     draining: bool = False
 
@@ -50,23 +51,32 @@ class Holdings:
         what the database raises: then the streams stay as they are until the lease is over.
         """
         begun = self.now()
-        if self._registration is None:
-            self._registration = self.streams.register(
-                self.worker, capacity=self.capacity, score=score, process=self.process, version=self.version
-            )
-            if self.draining:
-                self.streams.drain(self.worker, self._registration)
-        beat = self.streams.beat(self.worker, self._registration, load=load, score=score)
+        registration, beat = self._beat(load, score)
+        if beat is None:  # the ledger does not know this registration, or a leader asked for another one
+            self._registration = None
+            try:
+                registration, beat = self._beat(load, score)
+            except ConflictError:
+                self._forget()
+                raise
         if beat is None:
             self._forget()
             return
         self.epochs, self._trusted_until_s = dict(beat.held), begun + TRUSTED_PART * self.lease_s
         self._give_back({stream: beat.held[stream] for stream in beat.left_out})
+        self._mark = beat.mark
         missing = beat.wanted - beat.held.keys()
         if missing:
-            self.epochs |= self.streams.claim(self.worker, self._registration, missing, ready=self.ready & missing)
+            self.epochs |= self.streams.claim(self.worker, registration, missing, ready=self.ready & missing)
         self.coming = missing - self.epochs.keys()
         self.ready &= self.coming
+
+    def has_news(self) -> bool:
+        """Whether this worker is to have other streams than at its latest step: a cheap question for between two steps.
+
+        Raises what the database raises.
+        """
+        return self._registration is not None and self.streams.read_mark(self.worker) != self._mark
 
     def current(self) -> Mapping[str, int]:
         """Return the streams to sample now with their epochs; none where the lease may be over."""
@@ -87,6 +97,17 @@ class Holdings:
         except HarnessError:
             pass
         self._forget()
+
+    def _beat(self, load: float, score: float) -> tuple[int, Heartbeat | None]:
+        """Send a heartbeat, after a registration where there is none; return the registration and what was learned."""
+        registration = self._registration
+        if registration is None:
+            registration = self._registration = self.streams.register(
+                self.worker, capacity=self.capacity, score=score, process=self.process, version=self.version
+            )
+            if self.draining:
+                self.streams.drain(self.worker, registration)
+        return registration, self.streams.beat(self.worker, registration, load=load, score=score)
 
     def _forget(self) -> None:
         self._registration, self.epochs, self.coming = None, {}, frozenset()

@@ -7,10 +7,11 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 
 NOBODY = "nobody"
 """PostgreSQL refuses to run as root: there it runs as this user."""
@@ -49,14 +50,33 @@ class Server:
         arguments = ["--username", self.user, "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync"]
         subprocess.run(self._as_user("initdb", "--pgdata", f"{self.folder}/data", *arguments), check=True, stdout=-3)
 
+    def follow(self, primary: "Server") -> None:
+        """Copy another server, which runs, and become its standby once this one is started."""
+        shutil.rmtree(self.folder / "data", ignore_errors=True)
+        copy = ["--pgdata", f"{self.folder}/data", "--write-recovery-conf", "--wal-method=stream", "--no-sync"]
+        from_there = ["--host", str(primary.folder), "--username", self.user, "--checkpoint=fast"]
+        subprocess.run(self._as_user("pg_basebackup", *copy, *from_there), check=True, timeout=120)
+
+    def promote(self) -> None:
+        """Make a standby the primary, and wait until it is."""
+        assert self.execute("SELECT pg_promote(true, 60)").strip() == "t"
+
+    def trust(self, network: str) -> None:
+        """Trust whoever connects from a network, replication too."""
+        with (self.folder / "data" / "pg_hba.conf").open("a") as file:
+            file.write(f"host all all {network} trust\nhost replication all {network} trust\n")
+
     def listen(self, address: str, *prefix: str) -> None:
         """Start the server with a command before it; it trusts whoever connects to this address from near it."""
         with (self.folder / "data" / "pg_hba.conf").open("a") as file:
             file.write(f"host all all {address}/24 trust\n")
         self.start(*prefix, address=address)
 
-    def start(self, *prefix: str, address: str = "") -> None:
-        """Start the server, with a command before it and an address to listen on besides its socket."""
+    def start(self, *prefix: str, address: str = "", environ: Mapping[str, str] = MappingProxyType({})) -> None:
+        """Start the server, with a command before it and an address to listen on besides its socket.
+
+        `environ`: variables that the server alone has, and no command before it.
+        """
         sync = "fsync=on" if self.durable else "fsync=off"
         settings: Sequence[str] = (
             f"listen_addresses={address}",
@@ -66,7 +86,9 @@ class Server:
         )
         words = [word for setting in settings for word in ("-c", setting)]
         with (self.folder / "log").open("ab") as log:
-            command = [*prefix, *self._as_user("postgres", "-D", f"{self.folder}/data", *words)]
+            variables = ["env", *(f"{name}={value}" for name, value in environ.items())] if environ else []
+            *as_user, program = self._as_user("postgres")
+            command = [*prefix, *as_user, *variables, program, "-D", f"{self.folder}/data", *words]
             self.process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
         give_up_at = time.monotonic() + _STARTS_WITHIN_S
         while not self._answers():
@@ -79,6 +101,10 @@ class Server:
             self.process.send_signal(how)
             self.process.wait(60)
             self.process = None
+
+    def runs(self) -> bool:
+        """Whether the server was started and has not ended."""
+        return self.process is not None and self.process.poll() is None
 
     @contextmanager
     def paused(self) -> Iterator[None]:

@@ -4,14 +4,15 @@ Time is a table of the ledger's database, and a number for each machine: so a le
 """
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import sqlalchemy as sql
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 from sqlalchemy.ext.compiler import compiles
@@ -19,7 +20,8 @@ from sqlalchemy.ext.compiler import compiles
 from harness.errors import ConflictError, SetupError
 from harness.store.database import SQLITE, Database, now_ns
 from harness.store.ledger import Ledger
-from harness.store.watch_streams import HEARTBEAT_S, LEASE_S, NewStream, WatchStreams
+from harness.store.watch_mending import WatchMending
+from harness.store.watch_streams import HEARTBEAT_S, LEASE_S, Heartbeat, NewStream, WatchStreams
 from harness.watch.holdings import Holdings
 from harness.watch.leader import Leader
 
@@ -27,6 +29,8 @@ MEMORY = Path("/dev/shm")
 NAMES = st.sampled_from(["a", "b", "c", "d"])
 SETTLED_WITHIN_S = 3 * LEASE_S + 10
 CAPACITY = 6.0
+CALM_S = 4.0
+"""A worker that reached the ledger for so long has renewed its lease."""
 
 
 @contextmanager
@@ -53,7 +57,8 @@ class Machine(RuleBasedStateMachine):
         self._clock = clock_in_a_table()
         self._clock.__enter__()
         self.away = False
-        self.streams = GuardedStreams(self.ledger.database, self)
+        self.cut: set[str] = set()
+        self.streams = self.make_streams()
         self.leaders = [Leader(self.streams, name, now=lambda: self.at_s) for name in ("hub-1", "hub-2")]
         self.leads = {0, 1}
         self.running: dict[str, Holdings] = {}
@@ -62,8 +67,17 @@ class Machine(RuleBasedStateMachine):
         self.owners: dict[tuple[str, int], str] = {}
         self.sampled: dict[tuple[str, int], dict[int, str]] = {}
         self.epochs: dict[str, int] = {}
+        self.latest: dict[str, tuple[int, str]] = {}
+        self.served: set[str] = set()
+        self.local: set[str] = set()
+        self.connected: dict[str, set[str]] = {}
+        self.disturbed_s: dict[str, float] = {}
         self.processes = 0
         self._set_clock()
+
+    def make_streams(self, worker: str = "") -> "GuardedStreams":
+        """Make what a worker, or a leader, reaches the ledger by."""
+        return GuardedStreams(self.ledger.database, self, worker)
 
     def teardown(self) -> None:
         self._clock.__exit__(None, None, None)
@@ -86,7 +100,7 @@ class Machine(RuleBasedStateMachine):
             return
         self.processes += 1
         self.running[name] = Holdings(
-            streams=self.streams,
+            streams=self.make_streams(name),
             worker=name,
             process=f"machine/{self.processes}",
             version="1",
@@ -97,18 +111,18 @@ class Machine(RuleBasedStateMachine):
     @rule(name=NAMES)
     def die(self, name: str) -> None:
         self.running.pop(name, None)
-        self.paused.discard(name)
+        self._clear(name)
 
     @rule(name=NAMES)
     def leave(self, name: str) -> None:
         worker = self.running.pop(name, None)
-        self.paused.discard(name)
+        self._clear(name)
         if worker is not None:
             worker.leave()
 
     @rule(name=NAMES)
     def drain(self, name: str) -> None:
-        if name in self.running and not self.away:
+        if name in self.running and not self.away and name not in self.cut:
             self.running[name].drain()
 
     @rule(name=NAMES)
@@ -119,6 +133,22 @@ class Machine(RuleBasedStateMachine):
     @rule(name=NAMES)
     def go_on(self, name: str) -> None:
         self.paused.discard(name)
+
+    @rule(name=NAMES)
+    def cut_off(self, name: str) -> None:
+        """Let a worker reach the ledger no more, while the others do."""
+        if name in self.running:
+            self.cut.add(name)
+
+    @rule(name=NAMES)
+    def reach_again(self, name: str) -> None:
+        self.cut.discard(name)
+
+    @rule(name=NAMES)
+    def demand_registration(self, name: str) -> None:
+        if not self.away:
+            numbers = {line.worker: line.registration for line in self.streams.list_workers() if line.worker == name}
+            WatchMending(self.ledger.database).demand_registration(numbers)
 
     @rule(leads=st.sets(st.sampled_from([0, 1])))
     def change_leaders(self, leads: set[int]) -> None:
@@ -145,6 +175,7 @@ class Machine(RuleBasedStateMachine):
             self.streams.remove([f"s{number}"])
             self.added.discard(f"s{number}")
             self.epochs.pop(f"s{number}", None)
+            self.latest.pop(f"s{number}", None)
             for kept in (self.owners, self.sampled):
                 for key in [key for key in kept if key[0] == f"s{number}"]:
                     del kept[key]  # type: ignore[attr-defined]
@@ -164,15 +195,44 @@ class Machine(RuleBasedStateMachine):
                 self.leaders[number].step()
             except SetupError:
                 continue
+        before, self.served = self.served, set()
         for name, worker in [*self.running.items()]:
+            if name in self.paused or name in self.cut or self.away:
+                self.disturbed_s[name] = self.at_s
             if name in self.paused:
                 continue
-            if int(self.at_s) % int(HEARTBEAT_S) == 0:
-                with suppress(SetupError, ConflictError):
+            if self._has_to_step(worker):
+                try:
                     worker.step()
-            for stream, epoch in worker.current().items():
-                self._sample(name, stream, epoch)
-            worker.ready |= worker.coming  # a second later, its samplers of these hosts answer
+                    self.local.discard(name)
+                except SetupError:
+                    self.local.add(name)
+                except ConflictError:
+                    pass
+            connected = self.connected.setdefault(name, set())
+            # Whoever cannot ask the ledger goes on with what it has: the epochs say whose samples count.
+            for stream, epoch in (worker.epochs if name in self.local else worker.current()).items():
+                if stream in connected:
+                    self._sample(name, stream, epoch)
+            connected |= worker.epochs.keys() | worker.coming  # a second later, its samplers of these hosts answer
+            connected &= worker.epochs.keys() | worker.coming
+            worker.ready |= worker.coming
+        self._check_that_no_tick_is_lost(before)
+
+    def _has_to_step(self, worker: Holdings) -> bool:
+        """Whether a heartbeat is due, or the worker is to have other streams."""
+        with suppress(SetupError):
+            return int(self.at_s) % int(HEARTBEAT_S) == 0 or worker.has_news()
+        return False
+
+    def _check_that_no_tick_is_lost(self, before: set[str]) -> None:
+        """A stream that its owner sampled, and that nothing has happened to, is sampled: a planned move loses none."""
+        for stream in before - self.served:
+            epoch, owner = self.latest.get(stream, (0, ""))
+            calm_s = self.at_s - self.disturbed_s.get(owner, -1e9)
+            if owner in self.running and calm_s > CALM_S and stream in self.added:
+                (line,) = [line for line in self.streams.list_streams() if line.stream == stream]
+                assert line.wanted is None, f"{stream} of {owner}, epoch {epoch}, lost a tick; now {line}"
 
     def _sample(self, name: str, stream: str, epoch: int) -> None:
         if stream not in self.added:
@@ -181,6 +241,15 @@ class Machine(RuleBasedStateMachine):
         assert epoch not in taken, f"{taken[epoch]} and {name} sampled the tick with the same epoch"
         taken[epoch] = name
         assert self.owners.setdefault((stream, epoch), name) == name, "one owner an epoch"
+        self.served.add(stream)
+        self.latest[stream] = max(self.latest.get(stream, (0, "")), (epoch, name))
+
+    def _clear(self, name: str) -> None:
+        self.paused.discard(name)
+        self.cut.discard(name)
+        self.connected.pop(name, None)
+        self.local.discard(name)
+        self.disturbed_s.pop(name, None)
 
     def _set_clock(self) -> None:
         if not self.away:
@@ -200,42 +269,63 @@ class Machine(RuleBasedStateMachine):
     @rule()
     def settle(self) -> None:
         """After the last fault every stream is served within the bound, each by one worker, and nothing moves."""
-        self.away, self.paused, self.leads = False, set(), {0, 1}
-        for _ in range(int(SETTLED_WITHIN_S)):
-            self._tick()
+        self.away, self.paused, self.cut, self.leads = False, set(), set(), {0, 1}
+        self.run(int(SETTLED_WITHIN_S))
         lines = self.streams.list_streams()
         serving = {name: worker for name, worker in self.running.items() if not worker.draining}
         served = [stream for worker in serving.values() for stream in worker.current()]
         assert len(served) == len({*served}), "one owner each"
         left_out = {line.stream for line in lines if line.wanted is None}
         assert {*served} == {line.stream for line in lines} - left_out
+        while any(leader.leads and leader.recovery.is_on for leader in self.leaders):
+            self.run(1)  # balance waits until all is quiet
+        self.run(int(2 * HEARTBEAT_S))
+        lines = self.streams.list_streams()
         loads = {name: sum(line.weight for line in lines if line.owner == name) for name in serving}
         if left_out:
             lightest = min(line.weight for line in lines if line.stream in left_out)
             assert all(load + lightest > CAPACITY for load in loads.values())
         elif loads:
-            heaviest = max((line.weight for line in lines), default=0.0)
-            assert max(loads.values()) - min(loads.values()) <= max(2 * heaviest, 0.1 * max(loads.values()))
+            heaviest, mean = max((line.weight for line in lines), default=0.0), sum(loads.values()) / len(loads)
+            if all(line.weight == 1.0 for line in lines):
+                assert max(loads.values()) - min(loads.values()) <= 1.0
+            assert max(loads.values()) <= max(1.05 * mean, mean + heaviest)
         before = [(line.stream, line.owner, line.epoch) for line in lines]
         for _ in range(6):
             self._tick()
         assert [(line.stream, line.owner, line.epoch) for line in self.streams.list_streams()] == before
 
 
-_ASKING = {"lead", "write_plan", "register", "beat", "claim", "release", "leave", "list_workers", "list_streams"}
+_ASKING = {
+    "lead",
+    "write_plan",
+    "resign",
+    "register",
+    "beat",
+    "claim",
+    "release",
+    "drain",
+    "leave",
+    "list_workers",
+    "list_streams",
+    "sum_streams",
+    "read_mark",
+}
 
 
 class GuardedStreams(WatchStreams):
-    """The streams of a database that may be away."""
+    """The streams of a database that may be away, or that a worker may be cut off from."""
 
-    def __init__(self, database: Database, machine: Machine) -> None:
+    def __init__(self, database: Database, machine: Machine, worker: str = "") -> None:
         super().__init__(database)
-        self._machine = machine
+        self._machine, self._worker = machine, worker
 
     def __getattribute__(self, name: str) -> Any:
         found = super().__getattribute__(name)
-        if name in _ASKING and super().__getattribute__("_machine").away:
-            raise SetupError("the ledger is away")
+        if name in _ASKING:
+            machine = super().__getattribute__("_machine")
+            if machine.away or super().__getattribute__("_worker") in machine.cut:
+                raise SetupError("the ledger is away")
         return found
 
 
@@ -244,6 +334,57 @@ def test_any_order_of_faults() -> None:
     usual = settings(stateful_step_count=25, suppress_health_check=[*HealthCheck], deadline=None)
     examples = 12 if usual.max_examples <= 100 else usual.max_examples // 5
     run_state_machine_as_test(Machine, settings=settings(usual, max_examples=examples))
+
+
+class ClaimsOfTheSameEpoch(GuardedStreams):
+    """A fence that is broken: whoever takes a stream does not raise its epoch."""
+
+    def claim(
+        self, worker: str, registration: int, streams: Collection[str], *, ready: Collection[str] = ()
+    ) -> dict[str, int]:
+        epochs = super().claim(worker, registration, streams, ready=ready)
+        back = sql.text("UPDATE watch_streams SET epoch = epoch - 1 WHERE stream = :of AND epoch > 1")
+        for stream in epochs:
+            self._database.write(lambda db, of=stream: db.execute(back, {"of": of}) and None)  # type: ignore[misc]
+        return {stream: max(1, epoch - 1) for stream, epoch in epochs.items()}
+
+
+class ClaimsOfStreamsThatAreNotReady(GuardedStreams):
+    """A fence that is broken: streams are taken from a living owner before their hosts answer."""
+
+    def claim(
+        self, worker: str, registration: int, streams: Collection[str], *, ready: Collection[str] = ()
+    ) -> dict[str, int]:
+        return super().claim(worker, registration, streams, ready=streams)
+
+
+class ClaimsOfWhatAnotherHas(GuardedStreams):
+    """A fence that is broken: the owner that is fenced goes on to renew the lease in the ledger as its own."""
+
+    def beat(self, worker: str, registration: int, *, load: float, score: float) -> Heartbeat | None:
+        ours = self._machine.running[worker].epochs if worker in self._machine.running else {}
+        beat = super().beat(worker, registration, load=load, score=score)
+        return beat and replace(beat, held={**beat.held, **{stream: epoch + 1 for stream, epoch in ours.items()}})
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("broken", [ClaimsOfTheSameEpoch, ClaimsOfStreamsThatAreNotReady, ClaimsOfWhatAnotherHas])
+def test_a_fence_that_is_broken_is_noticed(broken: type[GuardedStreams]) -> None:
+    class BrokenMachine(Machine):
+        def make_streams(self, worker: str = "") -> GuardedStreams:
+            return broken(self.ledger.database, self, worker)
+
+    found = settings(
+        max_examples=60,
+        stateful_step_count=25,
+        phases=[Phase.generate],
+        derandomize=True,
+        database=None,
+        suppress_health_check=[*HealthCheck],
+        deadline=None,
+    )
+    with pytest.raises(AssertionError, match=r"same epoch|one owner|lost a tick"):
+        run_state_machine_as_test(BrokenMachine, settings=found)
 
 
 @pytest.fixture
@@ -311,3 +452,33 @@ def test_a_worker_that_drains_gives_its_streams_to_others_and_leaves_none(machin
     assert {owner for owner, _ in owners(machine).values()} == {"b", "c", "d"}
     machine.leave("a")
     assert {worker.worker for worker in machine.streams.list_workers()} == {"b", "c", "d"}
+
+
+def test_a_worker_that_is_cut_off_goes_on_beside_its_successor_and_is_fenced(machine: Machine) -> None:
+    machine.cut_off("a")
+    machine.run(14)
+    assert {owner for owner, _ in owners(machine).values()} == {"b", "c", "d"}
+    machine.reach_again("a")
+    machine.run(4)
+    machine.settle()
+
+
+def test_a_worker_that_registers_anew_loses_no_tick(machine: Machine) -> None:
+    had = {*machine.running["a"].current()}
+    machine.demand_registration("a")
+    for _ in range(6):
+        machine.run(1)
+        assert had <= machine.served
+    assert {*machine.running["a"].current()} == had
+    assert {epoch for stream, (_, epoch) in owners(machine).items() if stream in had} == {2}
+
+
+def test_a_worker_that_joins_takes_its_part_and_no_tick_is_lost(machine: Machine) -> None:
+    machine.die("d")
+    machine.run(30)
+    machine.join("d")
+    begun_s = machine.at_s
+    while len(machine.running["d"].current()) < 2:
+        machine.run(1)
+        assert machine.served == machine.added
+    assert machine.at_s - begun_s <= 5

@@ -8,6 +8,7 @@ down_revision = "0007"
 
 
 def upgrade() -> None:
+    op.add_column("watch_streams", sql.Column("wanted_ns", sql.BigInteger))
     op.create_table(
         "watch_chunks",
         sql.Column("stream", sql.String(160), primary_key=True),

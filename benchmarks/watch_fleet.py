@@ -1,0 +1,454 @@
+"""Measure what leads a watch: python benchmarks/watch.py consistency|leader|heartbeats|scenarios|failover.
+
+consistency: the check of 100,000 streams, where all is well and where much is not, and the reading of what it needs.
+leader: a leader's look at a watch in which nothing changed, beside one that lists all streams.
+heartbeats: heartbeats and claims of 100 workers with 1,000 streams at their usual rate, from 20 connections.
+scenarios: how even the planner leaves the work in the scenarios of the field.
+failover: real processes on real PostgreSQL: a worker dies, a worker joins, the server is away. `--deaths N`.
+
+PostgreSQL syncs each commit to the disk. Other programs on the machine change the figures. Exit code 1: a limit was not
+held.
+"""
+
+import random
+import statistics
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))
+
+import sqlalchemy as sql  # noqa: E402
+
+from harness.store.database import Database, Timeouts  # noqa: E402
+from harness.store.watch_database import open_watch_database  # noqa: E402
+from harness.store.watch_streams import HEARTBEAT_S, NewStream, WatchStreams, WorkerLine  # noqa: E402
+from harness.store.watch_view import LeaderLine, WatchedStream, WatchView, WatchViews  # noqa: E402
+from harness.watch.consistency import find_inconsistencies  # noqa: E402
+from harness.watch.holdings import Holdings  # noqa: E402
+from harness.watch.leader import Leader  # noqa: E402
+from harness.watch.planner import Worker, divide, plan_streams  # noqa: E402
+from tests.servers import postgresql  # noqa: E402
+
+if TYPE_CHECKING:
+    from tests.programs.watch_faults import Fleet
+
+CHECK_LIMIT_S, BEAT_LIMIT_MS, BALANCE_LIMIT = 1.0, 10.0, 0.98
+DEATH_LIMIT_S, JOIN_LIMIT_S = 8.0, 5.0
+
+Row = tuple[str, str, str, bool]
+"""What was measured, the figure, its limit, and whether that holds."""
+
+
+def main(part: str, *flags: str) -> int:
+    """Measure one part, and print its figures as a table."""
+    rows: list[Row] = []
+    print("| what | measured | limit | |\n|---|---|---|---|", flush=True)
+    for row in PARTS[part](*flags):
+        rows.append(row)
+        what, measured, limit, holds = row
+        print(f"| {what} | {measured} | {limit} | {'' if holds else 'NOT HELD'} |", flush=True)
+    return 0 if all(holds for *_, holds in rows) else 1
+
+
+# -- consistency
+
+
+def measure_consistency() -> Iterator[Row]:
+    at_ns = time.time_ns()
+    streams = [_make_line(number, at_ns) for number in range(100_000)]
+    workers = [_make_worker(f"w{number}") for number in range(500)]
+    leader = LeaderLine(process="hub", epoch=1, until_ns=at_ns + 10**9, leads=True)
+    view = WatchView(
+        at_ns=at_ns, lease_s=6.0, leader=leader, workers=workers, streams=streams, strange=(), names_taken=()
+    )
+    broken = [line._replace(owner=None) if line.epoch % 2 else line._replace(sampled_ns=1) for line in streams]
+    for what, each in (("all is well", view), ("each is wrong", replace(view, streams=broken))):
+        took_s = _median_s(lambda each=each: find_inconsistencies(each, version="1"))  # type: ignore[misc]
+        yield f"check of 100,000 streams, {what}", f"{took_s:.2f} s", f"{CHECK_LIMIT_S:g} s", took_s <= CHECK_LIMIT_S
+    with _ledger() as opened:
+        _fill(opened.streams, opened.database, 100_000, 500)
+        views = WatchViews(opened.database)
+        took_s = _median_s(views.read, rounds=3)
+        yield "reading 100,000 streams from PostgreSQL", f"{took_s:.2f} s", "-", True
+
+
+def _make_line(number: int, at_ns: int) -> WatchedStream:
+    worker = f"w{number % 500}"
+    return WatchedStream(
+        stream=f"s{number}",
+        interval_s=1.0,
+        weight=1.0,
+        wanted=worker,
+        wanted_ns=at_ns - 3600 * 10**9,
+        owner=worker,
+        epoch=number,
+        until_ns=at_ns + 5 * 10**9,
+        added_ns=0,
+        state="ok",
+        reason=None,
+        tick=at_ns // 10**9 - 2,
+        sampled_ns=at_ns - 10**8,
+    )
+
+
+def _make_worker(name: str) -> WorkerLine:
+    return WorkerLine(
+        worker=name,
+        registration=1,
+        process="machine/1",
+        version="1",
+        capacity=1000.0,
+        score=1.0,
+        load=0.1,
+        draining=False,
+        lives=True,
+        silent_s=1.0,
+    )
+
+
+# -- the leader's look
+
+
+def measure_leader() -> Iterator[Row]:
+    for streams, workers in ((1_000, 100), (100_000, 500)):
+        with _ledger() as opened:
+            shared = opened.streams
+            _fill(shared, opened.database, streams, workers)
+            leader = Leader(shared, "hub")
+            while (step := leader.step()) is not None and step.moves:
+                pass
+            unchanged_s = _median_s(leader.step)
+            lists_s = _median_s(lambda shared=shared: Leader(shared, "hub").step(), rounds=3)  # type: ignore[misc]
+            what = f"a look at {streams:,} streams of {workers} workers"
+            yield f"{what}, nothing changed", f"{1000 * unchanged_s:.1f} ms", "-", True
+            yield f"{what}, all are listed", f"{1000 * lists_s:.1f} ms", "-", True
+
+
+# -- heartbeats and claims
+
+
+def measure_heartbeats() -> Iterator[Row]:
+    with _ledger() as opened:
+        _add_streams(opened.streams, 1_000)
+        workers = [_make_holdings(opened.streams, f"w{number}") for number in range(100)]
+        for worker in workers:
+            worker.step()
+        assert Leader(opened.streams, "hub").step() is not None
+        took_ms: list[float] = []
+        claims_ms = []
+        for worker in workers:
+            begun = time.perf_counter()
+            worker.step()  # a heartbeat, and a claim of its ten streams
+            claims_ms.append(1000 * (time.perf_counter() - begun))
+        assert all(len(worker.epochs) == 10 for worker in workers)
+        ends_at, lock = time.monotonic() + 30.0, threading.Lock()
+
+        def beat_on(number: int) -> None:
+            drawn = random.Random(number)
+            time.sleep(drawn.uniform(0, HEARTBEAT_S / 5))
+            while time.monotonic() < ends_at:
+                for worker in workers[number * 5 : number * 5 + 5]:
+                    begun = time.perf_counter()
+                    worker.step()
+                    took = 1000 * (time.perf_counter() - begun)
+                    with lock:
+                        took_ms.append(took)
+                    time.sleep(HEARTBEAT_S / 5)
+
+        with ThreadPoolExecutor(20) as pool:
+            for done in [pool.submit(beat_on, number) for number in range(20)]:
+                done.result()
+        for what, figures in ((f"{len(took_ms)} heartbeats", took_ms), ("100 heartbeats with claims", claims_ms)):
+            p99 = _percentile(figures, 99)
+            measured = f"p50 {statistics.median(figures):.1f}, p99 {p99:.1f} ms"
+            yield f"{what} of 100 workers with 1,000 streams", measured, f"{BEAT_LIMIT_MS:g} ms", p99 <= BEAT_LIMIT_MS
+
+
+# -- scenarios of the field
+
+
+def measure_scenarios() -> Iterator[Row]:
+    """Balance score: the part of all weight that is where an exact division by shares and limits would have it."""
+    for weighted in (False, True):
+        for name, scenario in SCENARIOS.items():
+            field = _Field(weighted)
+            scenario(field)
+            kind = "drawn weights" if weighted else "alike"
+            measured = f"{min(field.scores):.4f} at worst, {field.moves} moves in {len(field.scores)} plans"
+            yield f"{name}, {kind}", measured, f"> {BALANCE_LIMIT:g}", min(field.scores) > BALANCE_LIMIT
+
+
+class _Field:
+    """100 workers with 10,000 streams, whose plan is made and carried out after each change."""
+
+    def __init__(self, weighted: bool) -> None:
+        self.drawn = random.Random(1)
+        self.weights = {f"s{number}": self.drawn.uniform(0.5, 2.0) if weighted else 1.0 for number in range(10_000)}
+        self.weighted = weighted
+        self.workers = {f"w{number}": Worker(f"w{number}") for number in range(100)}
+        self.held: dict[str, list[str]] = {}
+        self.scores: list[float] = []
+        self.moves = 0
+
+    def plan(self) -> None:
+        """Plan, carry it out, and note how even the work is then."""
+        held = {name: streams for name, streams in self.held.items() if name in self.workers}
+        there = {stream for streams in held.values() for stream in streams}
+        orphans = [stream for stream in self.weights if stream not in there]
+        plan = plan_streams([*self.workers.values()], held, orphans, self.weights if self.weighted else None)
+        owners = {stream: name for name, streams in held.items() for stream in streams} | plan.moves
+        self.held = {name: [] for name in self.workers}
+        for stream, name in owners.items():
+            if stream in self.weights:
+                self.held[name].append(stream)
+        self.moves += len(plan.moves)
+        self.scores.append(self.score())
+
+    def score(self) -> float:
+        workers = [*self.workers.values()]
+        parts = divide(sum(self.weights.values()), workers)
+        loads = [sum(self.weights[stream] for stream in self.held[worker.name]) for worker in workers]
+        off = sum(abs(load - part) for load, part in zip(loads, parts, strict=True))
+        return 1.0 - off / (2 * sum(parts))
+
+    def lose(self, count: int) -> None:
+        for name in self.drawn.sample(sorted(self.workers), count):
+            del self.workers[name]
+
+    def join(self, count: int, *, share: float = 1.0) -> None:
+        for _ in range(count):
+            name = f"j{self.drawn.getrandbits(64):x}"
+            self.workers[name] = Worker(name, share)
+
+    def change_shares(self, lowest: float, highest: float) -> None:
+        self.workers = {
+            name: Worker(name, self.drawn.uniform(lowest, highest), worker.limit)
+            for name, worker in self.workers.items()
+        }
+
+
+def _keep_balanced(field: _Field) -> None:
+    for _ in range(5):
+        field.plan()
+
+
+def _load_high(field: _Field) -> None:
+    """Each worker is at 95 % of its limit."""
+    limit = sum(field.weights.values()) / 100 / 0.95
+    field.workers = {name: Worker(name, 1.0, limit) for name in field.workers}
+    _keep_balanced(field)
+
+
+def _fail(field: _Field) -> None:
+    field.plan()
+    for count in (1, 5, 10, 25):
+        field.lose(count)
+        field.plan()
+
+
+def _vary(field: _Field) -> None:
+    field.plan()
+    for _ in range(5):
+        field.change_shares(0.5, 2.0)
+        field.plan()
+
+
+def _tilt(field: _Field) -> None:
+    """All streams are at one worker at first."""
+    field.held = {"w0": [*field.weights]}
+    field.plan()
+    field.plan()
+
+
+def _scale(field: _Field) -> None:
+    field.plan()
+    for count in (50, 100, 200):
+        field.join(count)
+        field.plan()
+    for count in (200, 100, 100):
+        field.lose(count)
+        field.plan()
+
+
+SCENARIOS: Mapping[str, Callable[[_Field], None]] = {
+    "balanced": _keep_balanced,
+    "high load": _load_high,
+    "instance failures": _fail,
+    "capacity variation": _vary,
+    "extreme imbalance": _tilt,
+    "rapid scaling": _scale,
+}
+
+
+# -- failover, with real processes
+
+
+def measure_failover(*flags: str) -> Iterator[Row]:
+    from tests.programs.watch_faults import Times, add_streams, make_fleet
+
+    deaths = int(flags[1]) if flags[:1] == ("--deaths",) else 20
+    times = Times(lease_s=6.0, interval_s=1.0)
+    with (
+        tempfile.TemporaryDirectory(prefix="ptp-watch-") as name,
+        make_fleet(Path(name), workers=5, times=times) as fleet,
+    ):
+        streams = add_streams(fleet, 40)
+        time.sleep(10.0)
+        took_s, joins_s = [], []
+        database = open_watch_database(fleet.local_url)
+        for number in range(deaths):
+            worker = fleet.workers[number % len(fleet.workers)]
+            took_s.append(_kill(fleet, worker, WatchStreams(database)))
+            joins_s.append(_join(fleet, worker, WatchStreams(database), len(streams) // len(fleet.workers)))
+            time.sleep(3.0)
+        database.close()
+        for what, figures, limit in (
+            (f"{deaths} silent deaths: until all are sampled again", took_s, DEATH_LIMIT_S),
+            (f"{deaths} joins: from the registration until balanced", joins_s, JOIN_LIMIT_S),
+        ):
+            p99 = _percentile(figures, 99)
+            yield what, f"p50 {statistics.median(figures):.1f}, p99 {p99:.1f} s", f"{limit:g} s", p99 <= limit
+        yield from _take_the_ledger_away(fleet, streams)
+
+
+def _kill(fleet: "Fleet", worker: str, lines: WatchStreams) -> float:
+    """Kill a worker; return how long the last of its streams was not sampled, s."""
+    from tests.programs.watch_faults import now_s, read_journals, wait_until
+
+    had = {line.stream for line in lines.list_streams() if line.owner == worker}
+    time.sleep(random.uniform(0.0, HEARTBEAT_S))
+    begun_s = now_s()
+    fleet.kill(worker)
+    first: dict[str, float] = {}
+
+    def is_served() -> bool:
+        for line in read_journals(fleet.folder, fleet.workers).lines:
+            if line.at_s > begun_s and line.worker != worker:
+                first.setdefault(line.stream, line.at_s)
+        return had <= first.keys()
+
+    wait_until(is_served, 60.0, "that all streams are sampled again")
+    return max(first[stream] for stream in had) - begun_s
+
+
+def _join(fleet: "Fleet", worker: str, lines: WatchStreams, part: int) -> float:
+    """Start a worker; return how long it takes from its registration until it has its part, s."""
+    from tests.programs.watch_faults import now_s, wait_until
+
+    before = {each.worker: each.registration for each in lines.list_workers()}
+    fleet.start(worker)
+    wait_until(
+        lambda: any(
+            each.registration > before.get(worker, 0) for each in lines.list_workers() if each.worker == worker
+        ),
+        60.0,
+        "that the worker joins",
+    )
+    registered_s = now_s()
+    wait_until(
+        lambda: sum(line.owner == worker for line in lines.list_streams()) == part, 60.0, "that the work is balanced"
+    )
+    return now_s() - registered_s
+
+
+def _take_the_ledger_away(fleet: "Fleet", streams: Sequence[str]) -> Iterator[Row]:
+    """Stop PostgreSQL for 30 s; look at what moved, and at what nobody sampled in 50 s."""
+    from tests.programs.watch_faults import now_s, read_journals
+
+    before, begun_s = _list_owners(fleet), now_s()
+    fleet.servers[fleet.primary].stop()
+    time.sleep(30.0)
+    fleet.start_server(fleet.primary)
+    time.sleep(25.0)
+    moved = len(before - _list_owners(fleet))
+    yield "PostgreSQL away for 30 s: streams that moved", f"{moved}", "0", moved == 0
+    ticks = dict.fromkeys(streams, 0)
+    for line in read_journals(fleet.folder, fleet.workers).lines:
+        ticks[line.stream] += begun_s <= line.at_s < begun_s + 50.0
+    missed = sum(max(0, 50 - count) for count in ticks.values())
+    yield f"the same: ticks that nobody sampled, of {50 * len(streams):,}", f"{missed}", "0", missed == 0
+
+
+def _list_owners(fleet: "Fleet") -> set[tuple[str, str | None, int]]:
+    database = open_watch_database(fleet.local_url)
+    owners = {(line.stream, line.owner, line.epoch) for line in WatchStreams(database).list_streams()}
+    database.close()
+    return owners
+
+
+# -- parts of these
+
+
+class _Opened:
+    """A ledger, and its streams."""
+
+    def __init__(self, url: str) -> None:
+        self.database = open_watch_database(url, timeouts=Timeouts())
+        self.streams = WatchStreams(self.database)
+
+
+@contextmanager
+def _ledger() -> Iterator[_Opened]:
+    """A ledger on a PostgreSQL server of its own, which syncs each commit."""
+    programs = postgresql.find_programs()
+    if programs is None:
+        sys.exit("PostgreSQL's server is not installed on this machine")
+    with postgresql.serve(programs, durable=True) as server:
+        opened = _Opened(server.make_database("watch"))
+        yield opened
+        opened.database.close()
+
+
+def _add_streams(streams: WatchStreams, count: int) -> None:
+    for first in range(0, count, 5_000):
+        names = [f"s{number}" for number in range(first, min(count, first + 5_000))]
+        streams.add([NewStream(stream=name, source={}, limits={}) for name in names], by="ada")
+
+
+def _fill(streams: WatchStreams, database: Database, count: int, workers: int) -> None:
+    """Add streams and workers, and let each have its part, whose leases go on for the measurement."""
+    _add_streams(streams, count)
+    holdings = [_make_holdings(streams, f"w{number}") for number in range(workers)]
+    for worker in holdings:
+        worker.step()
+    assert Leader(streams, "hub").step() is not None
+    change = sql.text("UPDATE watch_streams SET owner = wanted, epoch = 1")
+    database.write(lambda db: db.execute(change) and None)
+    for worker in holdings:
+        worker.step()
+
+
+def _make_holdings(streams: WatchStreams, name: str) -> Holdings:
+    return Holdings(streams=streams, worker=name, process=f"{name}/1", version="1", capacity=1000.0)
+
+
+def _median_s(call: Callable[[], object], *, rounds: int = 5) -> float:
+    taken_s = []
+    for _ in range(rounds):
+        begun = time.perf_counter()
+        call()
+        taken_s.append(time.perf_counter() - begun)
+    return statistics.median(taken_s)
+
+
+def _percentile(figures: Sequence[float], percent: float) -> float:
+    ordered = sorted(figures)
+    return ordered[min(len(ordered) - 1, int(len(ordered) * percent / 100))]
+
+
+PARTS: Mapping[str, Callable[..., Iterator[Row]]] = {
+    "consistency": measure_consistency,
+    "leader": measure_leader,
+    "heartbeats": measure_heartbeats,
+    "scenarios": measure_scenarios,
+    "failover": measure_failover,
+}
