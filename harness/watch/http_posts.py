@@ -59,7 +59,7 @@ class Reply:
 def read_url(url: str, *, what: str, allow_query: bool = False) -> SplitResult:
     """Take the URL of a server apart. Raises RequestError, whose message shows no part that may be a secret."""
     remedy = "write it as https://HOST/PATH"
-    if why := why_unfit(url):
+    if why := why_unfit(url) or ("has white space in it" if url.split() != [url] else ""):
         raise RequestError(f"the URL of the {what} cannot be used: it {why}", next_step=remedy)
     try:
         parts = urlsplit(url)

@@ -106,7 +106,7 @@ def _key(number: int, wire_type: int) -> bytes:
 
 
 def encode_varint(value: int) -> bytes:
-    """Encode a number of 64 bits in groups of seven, the least significant first; a negative one as two's complement."""
+    """Encode a number of 64 bits in groups of seven, the least significant first; a negative one by its complement."""
     value &= (1 << 64) - 1
     encoded = bytearray()
     while value > 0x7F:

@@ -1,11 +1,13 @@
 """Serve HTTP on loopback for tests: takes what is posted to it, and answers by a script."""
 
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -46,8 +48,8 @@ class Receiver:
 
 
 @contextmanager
-def serve_receiver() -> Iterator[Receiver]:
-    """Yield a receiver that answers 204 until it has another script."""
+def serve_receiver(stem: Path | None = None) -> Iterator[Receiver]:
+    """Yield a receiver that answers 204 until it has another script; by https with STEM.crt and STEM.key."""
     receiver = Receiver()
 
     class Handler(BaseHTTPRequestHandler):
@@ -64,13 +66,15 @@ def serve_receiver() -> Iterator[Receiver]:
             self.end_headers()
             self.wfile.write(answer.body)
 
-        do_GET = do_POST
-
         def log_message(self, *_: object) -> None:
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
+    if stem is not None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(stem.with_suffix(".crt"), stem.with_suffix(".key"))
+        server.socket = context.wrap_socket(server.socket, server_side=True)
     receiver.port = server.server_address[1]
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
     thread.start()
