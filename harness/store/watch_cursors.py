@@ -7,6 +7,7 @@ that time was set back, chunks of the time in between are sent once more: the ot
 """
 
 import hashlib
+import math
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -157,13 +158,15 @@ class WatchCursors:
         """Record why chunks are not sent. The cursor stays where it is."""
         self._database.write(lambda db: _write(db, cursor, {"problem": problem}))
 
-    def read_lags(self) -> list[Lag]:
-        """Read how far each sender is behind."""
+    def read_lags(self, *, within_s: float = math.inf) -> list[Lag]:
+        """Read how far each sender is behind, of those that did something within so many seconds."""
 
         def read(db: sql.Connection) -> list[Lag]:
             now = read_now(db)
             lags = []
             for row in db.execute(sql.select(WATCH_CURSORS).order_by(WATCH_CURSORS.c.cursor)).all():
+                if now - row.written_ns > within_s * 1e9:
+                    continue
                 lane = Lane(row.cursor.rpartition("/")[2])
                 cursor = Cursor(
                     name=row.cursor, lane=lane, revision=0, through_ns=row.through_ns, sent=frozenset(row.sent)

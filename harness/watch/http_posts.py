@@ -167,11 +167,10 @@ class Posting:
 
     def _send(self, url: str, content: bytes, headers: Mapping[str, str], extensions: dict[str, str]) -> Reply:
         give_up_at = time.monotonic() + self._answer_s
-        options = {"content": content, "headers": dict(headers)}
         try:
             with (
                 naming_failures(self._label),
-                self._http.stream("POST", url, extensions=extensions, **options) as answer,
+                self._http.stream("POST", url, content=content, headers=headers, extensions=extensions) as answer,
             ):
                 body = b""
                 for chunk in answer.iter_raw():
