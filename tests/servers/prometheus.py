@@ -41,7 +41,8 @@ def write_config(folder: Path, *, target: str, token: str) -> Path:
     """Write our configuration for another target and token, and for a scrape each second; return its path."""
     source = ROOT / "deploy" / "prometheus"
     (folder / "token").write_text(token)
-    shutil.copy(source / "rules.yml", folder / "rules.yml")
+    for rules in ("rules.yml", "watch.yml"):
+        shutil.copy(source / rules, folder / rules)
     text = (source / "prometheus.yml").read_text()
     for before, after in (
         ("service:8440", target),
