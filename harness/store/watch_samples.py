@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields
 import sqlalchemy as sql
 from sqlalchemy.dialects import postgresql, sqlite
 
+from harness.errors import HarnessError
 from harness.model.watched import TickReading
 from harness.store.database import SQLITE, Database, now_ns
 from harness.store.tables import WATCH_CHUNKS
@@ -83,4 +84,8 @@ def _encode(readings: Sequence[TickReading]) -> bytes:
 
 
 def _decode(content: bytes) -> list[TickReading]:
-    return [TickReading(**dict(zip(_COLUMNS, row, strict=True))) for row in json.loads(zlib.decompress(content))]
+    try:
+        rows = json.loads(zlib.decompress(content))
+    except (zlib.error, ValueError) as error:
+        raise HarnessError(f"readings are damaged in the ledger: {error}") from error
+    return [TickReading(**dict(zip(_COLUMNS, row, strict=True))) for row in rows]

@@ -9,14 +9,16 @@ sent.
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from harness.client.failures import FailedTry
 from harness.client.retries import RetryPolicy
+from harness.errors import HarnessError, SetupError
+from harness.model.watched import TickReading
 from harness.store.database import Database
 from harness.store.watch_cursors import Cursor, Lane, StoredChunk, WatchCursors
-from harness.store.watch_samples import WatchSamples
+from harness.store.watch_samples import ChunkKey, WatchSamples
 from harness.watch.http_posts import Posting, Reply
 from harness.watch.write_request import HEADERS, Series, compress_request, encode_request, make_series
 
@@ -104,27 +106,35 @@ class RemoteWriter:
     def _read_parts(self, chunks: Sequence[StoredChunk]) -> Iterator[_Part]:
         """Make the series of chunks, each without the ticks that an earlier chunk holds."""
         overlapping = self._cursors.list_overlapping(chunks)
-        earlier = [each for each in overlapping if each.key in {chunk.key for chunk in chunks} or self._was_sent(each)]
-        keys = {each.key for each in (*chunks, *earlier)}
-        readings = {
-            (chunk.stream, chunk.first_tick, chunk.epoch): chunk.readings for chunk in self._samples.read_chunks(keys)
-        }
-        taken: dict[str, set[int]] = {}
         waiting = {chunk.key for chunk in chunks}
-        for chunk in earlier:
-            if chunk.key not in waiting:
-                taken.setdefault(chunk.stream, set()).update(each.tick for each in readings.get(chunk.key, ()))
-        shared = {each.stream for each in overlapping}
+        sent = [each for each in overlapping if each.key not in waiting and self._was_sent(each)]
+        readings = self._read_readings({*waiting, *(each.key for each in sent)})
+        taken: dict[str, set[int]] = {each.stream: set() for each in overlapping}
+        for chunk in sent:
+            taken[chunk.stream].update(each.tick for each in readings.get(chunk.key, ()))
         for chunk in chunks:
             own = readings.get(chunk.key, ())
-            if chunk.stream in shared:
-                before = taken.setdefault(chunk.stream, set())
+            if (before := taken.get(chunk.stream)) is not None:
                 own = [each for each in own if each.tick not in before]
                 before.update(each.tick for each in own)
             if chunk.interval_s is None:
                 _log.warning("a chunk of the stream %s is not sent: the stream was removed", chunk.stream)
                 own = ()
             yield _Part(chunk=chunk, series=make_series(chunk.stream, chunk.interval_s or 1.0, own))
+
+    def _read_readings(self, keys: Collection[ChunkKey]) -> dict[ChunkKey, Sequence[TickReading]]:
+        """Read chunks; one that is damaged has none, and holds up no other."""
+        try:
+            chunks = self._samples.read_chunks(keys)
+        except SetupError:
+            raise
+        except HarnessError as error:
+            if len(keys) > 1:
+                parts = (self._read_readings({key}) for key in keys)
+                return {key: found for part in parts for key, found in part.items()}
+            _log.warning("a chunk is not sent: %s", error)
+            return {}
+        return {(chunk.stream, chunk.first_tick, chunk.epoch): chunk.readings for chunk in chunks}
 
     def _was_sent(self, chunk: StoredChunk) -> bool:
         lane = Lane.REPLAYED if chunk.replayed else Lane.LIVE

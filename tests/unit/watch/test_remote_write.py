@@ -1,14 +1,22 @@
 """Samples reach a store once: whatever it answers, whoever ends, and whenever they were spooled."""
 
+import secrets
 import struct
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import cramjam
 import pytest
+import sqlalchemy as sql
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from harness.store.ledger import Ledger
+from harness.store.tables import WATCH_CHUNKS, WATCH_CURSORS
 from harness.store.watch_cursors import WatchCursors
 from harness.store.watch_samples import WatchSamples
+from harness.store.watch_streams import NewStream, WatchStreams
 from harness.watch import remote_write
 from harness.watch.remote_write import MISDIRECTED_PAUSE_S, RemoteStore, RemoteWriter
 from tests.doubles.readings import make_chunk
@@ -253,6 +261,17 @@ def test_a_tick_that_two_workers_sampled_is_sent_once(
     assert (60, 7) not in sent
 
 
+def test_a_damaged_chunk_holds_up_no_other(
+    ledger: Ledger, writer: RemoteWriter, receiver: Receiver, add_streams: AddStreams, time: Time
+) -> None:
+    add_streams("a", "b")
+    store(ledger, make_chunk("a", range(60)), make_chunk("b", range(60)), make_chunk("a", range(60, 120)))
+    damaged = WATCH_CHUNKS.update().where(WATCH_CHUNKS.c.stream == "a", WATCH_CHUNKS.c.first_tick == 0)
+    ledger.database.write(lambda db: db.execute(damaged.values(readings=b"damaged")))
+    drain(writer, time)
+    assert {(stream, tick // 60) for stream, tick, _ in read_offsets(receiver.posts)} == {("b", 0), ("a", 1)}
+
+
 def test_requests_are_bounded_and_nothing_is_sent_for_a_stream_that_is_gone(
     ledger: Ledger, writer: RemoteWriter, receiver: Receiver, add_streams: AddStreams, time: Time
 ) -> None:
@@ -263,3 +282,73 @@ def test_requests_are_bounded_and_nothing_is_sent_for_a_stream_that_is_gone(
     assert len(receiver.posts) == 4  # of at most 5,000 samples
     assert {stream for stream, _, _ in read_offsets(receiver.posts)} == {*names}
     assert lags(ledger)[0] == ("live", 40 * 420, 0)
+
+
+# --- any order --------------------------------------------------------------------------------------------------------
+
+EVENTS = st.lists(
+    st.one_of(
+        st.tuples(st.just("store"), st.sampled_from("ab"), st.integers(0, 8), st.integers(1, 3), st.booleans()),
+        st.tuples(st.just("step"), st.sampled_from([204, 204, 204, 503, 429, 401])),
+        st.tuples(st.just("restart")),
+        st.tuples(st.just("lose the answer")),
+    ),
+    max_size=25,
+)
+"""Chunks of ten ticks that begin at multiples of five, so that those of two epochs overlap; and what senders meet."""
+
+
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(events=EVENTS)
+def test_in_any_order_each_tick_arrives_and_never_with_two_values(
+    receiver: Receiver, tmp_path: Path, events: list[tuple[Any, ...]]
+) -> None:
+    """Only an answer that was lost has samples come twice, with the same value: a store keeps them once."""
+    ledger = Ledger(f"sqlite:///{tmp_path}/{secrets.token_hex(4)}.sqlite")
+    WatchStreams(ledger.database).add([NewStream(stream=name, source={}, limits={}) for name in "ab"], by="x")
+    receiver.posts.clear()
+    taken: list[Post] = []
+    statuses = {"next": 204}
+
+    def answer(post: Post) -> ScriptedAnswer:
+        if statuses["next"] == 204:
+            taken.append(post)
+        return ScriptedAnswer(statuses["next"])
+
+    receiver.answer = answer
+    time, expected = Time(), set[tuple[str, int]]()
+    writer = make_writer(ledger, receiver, time)
+    may_repeat = False
+    for kind, *values in [*events, ("step", 204)]:
+        if kind == "store":
+            stream, place, epoch, replayed = values
+            chunk = make_chunk(stream, range(5 * place, 5 * place + 10), epoch=epoch, offset_ns=1000 * epoch + place)
+            store(ledger, chunk, replayed=replayed)
+            expected |= {(stream, reading.tick) for reading in chunk.readings}
+        elif kind == "step":
+            statuses["next"] = values[0]
+            time.now_s += 400
+            writer.step()
+        else:
+            if kind == "lose the answer":  # the store took it, and the process ended before it wrote that down
+                with ledger.database.connect() as db:
+                    saved = db.execute(sql.select(WATCH_CURSORS)).all()
+                statuses["next"] = 204
+                time.now_s += 400
+                writer.step()
+                may_repeat = True
+                with ledger.database.connect() as db:
+                    for row in saved:
+                        moved = WATCH_CURSORS.update().where(WATCH_CURSORS.c.cursor == row.cursor)
+                        db.execute(moved.values(sent=row.sent, through_ns=row.through_ns))
+            writer.close()
+            writer = make_writer(ledger, receiver, time)
+    statuses["next"] = 204
+    time.now_s += 400
+    drain(writer, time)
+    writer.close()
+    ledger.close()
+    sent = read_offsets(taken)
+    assert {(stream, tick) for stream, tick, _ in sent} == expected
+    assert may_repeat or len(sent) == len(expected)
+    assert len({*sent}) == len(expected)
