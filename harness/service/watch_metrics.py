@@ -14,7 +14,7 @@ from harness.store.database import Database
 from harness.store.watch_figures import read_watch_figures
 from harness.watch.metrics import write_retries, write_watch, write_worker
 
-_FRESH_S = 10.0
+FIGURES_FRESH_S = 10.0
 _WAIT_S = 2.0
 
 
@@ -26,7 +26,7 @@ class WatchCollector(Collector):
 
     def __init__(self, database: Database, *, counts_retries: bool = False) -> None:
         self._database, self._counts_retries = database, counts_retries
-        self._figures = BackgroundValue("the watch", lambda: read_watch_figures(database), fresh_s=_FRESH_S)
+        self._figures = BackgroundValue("the watch", lambda: read_watch_figures(database), fresh_s=FIGURES_FRESH_S)
 
     def describe(self) -> Iterable[Metric]:
         """Name no metrics beforehand: that would read the ledger."""

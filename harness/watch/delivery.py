@@ -107,9 +107,7 @@ def _read_remote_store(environ: Mapping[str, str]) -> RemoteStore | None:
     given = [name for name, value in ways.items() if value is not None]
     if url is None:
         if given:
-            raise RequestError(
-                f"{REMOTE_WRITE}_{given[0]} is set, and {REMOTE_WRITE}_URL is not", next_step="set both, or none"
-            )
+            raise RequestError(f"{_name(given[0])} is set, and {_name('URL')} is not", next_step="set both, or none")
         return None
     parts = read_url(url, what="store of series", allow_query=True)
     headers = _make_headers(ways, given)
@@ -123,7 +121,7 @@ def _make_headers(ways: Mapping[str, str | None], given: Sequence[str]) -> dict[
     headers = {}
     if "BEARER" in given and "BASIC" in given:
         raise RequestError(
-            f"{REMOTE_WRITE}_BEARER and {REMOTE_WRITE}_BASIC are both set", next_step="unset one: a store takes one"
+            f"{_name('BEARER')} and {_name('BASIC')} are both set", next_step="unset one: a store takes one"
         )
     if (token := ways["BEARER"]) is not None:
         if re.fullmatch(r"[\x21-\x7e]+", token) is None:
@@ -142,7 +140,11 @@ def _make_headers(ways: Mapping[str, str | None], given: Sequence[str]) -> dict[
 
 
 def _refuse_secret(name: str, expected: str) -> RequestError:
-    return RequestError(f"{REMOTE_WRITE}_{name} does not hold {expected}", next_step="correct it; it is not shown here")
+    return RequestError(f"{_name(name)} does not hold {expected}", next_step="correct it; it is not shown here")
+
+
+def _name(part: str) -> str:
+    return f"{REMOTE_WRITE}_{part}"
 
 
 def _read_webhook(environ: Mapping[str, str]) -> WebhookTarget | None:
@@ -173,17 +175,18 @@ def _read_kept_days(environ: Mapping[str, str]) -> int:
 
 def _read(environ: Mapping[str, str], name: str) -> str | None:
     """Read a variable, or the file that NAME_FILE names; None where neither is set."""
-    text, file = environ.get(name) or None, environ.get(f"{name}_FILE") or None
+    of_file = f"{name}_FILE"
+    text, file = environ.get(name) or None, environ.get(of_file) or None
     if file is None:
         return text
     if text is not None:
-        raise RequestError(f"{name} and {name}_FILE are both set", next_step="unset one of them")
+        raise RequestError(f"{name} and {of_file} are both set", next_step="unset one of them")
     try:
         with Path(file).open("rb") as content:
             value = content.read(_MOST_SECRET_BYTES).decode().strip()
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is no text"
-        raise RequestError(f"{name}_FILE: cannot read {file}: {reason}", next_step="correct the path") from error
+        raise RequestError(f"{of_file}: cannot read {file}: {reason}", next_step="correct the path") from error
     if not value:
-        raise RequestError(f"{name}_FILE: {file} is empty", next_step="write the value into it, or unset the variable")
+        raise RequestError(f"{of_file}: {file} is empty", next_step="write the value into it, or unset the variable")
     return value

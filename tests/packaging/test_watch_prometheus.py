@@ -134,7 +134,7 @@ def test_every_panel_of_the_dashboard_has_its_series(
     tmp_path: Path, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     program = find("prometheus")
-    monkeypatch.setattr("harness.service.watch_metrics._FRESH_S", 0.0)
+    monkeypatch.setattr("harness.service.watch_metrics.FIGURES_FRESH_S", 0.0)
     fill(ledger)
     with watch(ledger, "good", "bad") as (_good, bad), serve_metrics(WatchCollector(ledger.database), port=0) as port:
         bad.state = "degraded"
@@ -156,7 +156,7 @@ def test_a_broken_clock_reaches_whoever_is_on_call_once_and_so_does_its_end(
 ) -> None:
     """From the ledger by Prometheus and Alertmanager, with the files of deploy/prometheus, to a webhook on loopback."""
     program, alertmanager = find("prometheus"), find("prometheus-alertmanager")
-    monkeypatch.setattr("harness.service.watch_metrics._FRESH_S", 0.0)
+    monkeypatch.setattr("harness.service.watch_metrics.FIGURES_FRESH_S", 0.0)
     with (
         serve_receiver() as receiver,
         watch(ledger, "good", "bad") as (_good, bad),
