@@ -24,8 +24,11 @@ from harness.store.tables import (
 from harness.store.watch_cursors import Lag, WatchCursors
 from harness.store.watch_told import IncidentTellings
 
-SILENT_S, SILENT_INTERVALS, STORE_S = 15.0, 5.0, 10.0
+SILENT_S, SILENT_INTERVALS, STORE_S = 15.0, 5.0, 5.0
 """A word is old after the larger of the first two, and the period in which workers store states."""
+
+GRID_APART_S = 2.0
+"""A worker's clock, by which it numbers ticks, may be so far from the database's."""
 
 RECENT_S, LOG_S, SENDER_S = 300.0, 3600.0, 3600.0
 _STREAM, _STATE, _CHUNK = WATCH_STREAMS.c, WATCH_STATES.c, WATCH_CHUNKS.c
@@ -78,7 +81,7 @@ def read_watch_figures(database: Database) -> WatchFigures:
 
 
 def is_fresh(age_s: float, interval_s: float) -> bool:
-    """Whether a word that was stored so long ago still says something; one of the future says nothing either."""
+    """Whether a word of so long ago still says something; one of the future says nothing either."""
     longest_s = max(SILENT_S, SILENT_INTERVALS * interval_s) + STORE_S
     return -longest_s <= age_s <= longest_s
 
@@ -130,14 +133,19 @@ def _describe_worker(row: Any, now: int) -> str:
 
 
 def _read_clocks(db: sql.Connection, now: int) -> list[ClockFigures]:
-    columns = (_STREAM.stream, _STREAM.interval_s, _STATE.state, _STATE.reason, _STATE.sampled_ns, _STATE.latest)
+    of_state = (_STATE.state, _STATE.reason, _STATE.sampled_ns, _STATE.tick, _STATE.latest)
+    columns = (_STREAM.stream, _STREAM.interval_s, *of_state)
     joined = WATCH_STREAMS.outerjoin(WATCH_STATES, _STATE.stream == _STREAM.stream)
     query = sql.select(*columns).select_from(joined).order_by(_STREAM.stream)
     return [_make_clock(row, now) for row in db.execute(query).all()]
 
 
 def _make_clock(row: Any, now: int) -> ClockFigures:
-    age_s = None if row.sampled_ns is None else (now - row.sampled_ns) / 1e9
+    """Make the figures of a clock. A word that came now and speaks of ticks long ago is as old as these."""
+    age_s = None
+    if row.sampled_ns is not None:
+        tick_ended_s = (row.tick + 1) * row.interval_s + GRID_APART_S
+        age_s = max((now - row.sampled_ns) / 1e9, now / 1e9 - tick_ended_s)
     fresh = age_s is not None and is_fresh(age_s, row.interval_s) and row.state in {*StreamState}
     return ClockFigures(
         stream=row.stream,

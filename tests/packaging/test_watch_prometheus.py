@@ -55,8 +55,8 @@ class Watched:
         self._ledger, self._stream, self._ending = ledger, stream, threading.Event()
         self._thread = threading.Thread(target=self._work, daemon=True)
         values = {
-            "stream": stream, "epoch": 1, "tick": 1, "state": "ok", "sentence": "", "since_tick": 1, "latest": LATEST,
-            "judging": {}, "host": {},
+            "stream": stream, "epoch": 1, "tick": round(time.time()), "state": "ok", "sentence": "", "since_tick": 1,
+            "latest": LATEST, "judging": {}, "host": {},
         }  # fmt: skip
         insert = WATCH_STATES.insert().values(**values, sampled_ns=now_ns())
         ledger.database.write(lambda db: db.execute(insert))
@@ -70,7 +70,7 @@ class Watched:
         while not self._ending.wait(0.5):
             reason = None if self.state == "ok" else self.reason
             update = WATCH_STATES.update().where(WATCH_STATES.c.stream == self._stream)
-            update = update.values(state=self.state, reason=reason, sampled_ns=now_ns())
+            update = update.values(state=self.state, reason=reason, tick=round(time.time()), sampled_ns=now_ns())
             self._ledger.database.write(lambda db, update=update: db.execute(update))
 
 
