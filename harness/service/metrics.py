@@ -16,6 +16,7 @@ from harness.service.background_value import BackgroundValue, Look
 from harness.service.clock_metrics import ClockCollector
 from harness.service.ledger_figures import LedgerFigures, load_figures
 from harness.service.request_metrics import RequestMetrics
+from harness.service.watch_metrics import WatchCollector
 from harness.store.database import Database, Retry
 
 PREFIX = "ptp_harness_service"
@@ -35,6 +36,7 @@ class ServiceMetrics:
         Info(f"{PREFIX}_build", "The version that runs.", registry=self.registry).info({"version": __version__})
         self.registry.register(_LedgerCollector(self.read_figures, database))
         self.registry.register(ClockCollector(database))
+        self.registry.register(WatchCollector(database))
 
     def read_figures(self) -> Look[LedgerFigures]:
         """Return the figures of the ledger, at most fifteen seconds old unless the ledger is slow."""

@@ -333,3 +333,16 @@ WATCH_LOG = sql.Table(  # what leaders did and found: moves, inconsistencies, me
     sql.Column("worker", sql.String(64)),
     sql.Column("sentence", sql.Text, nullable=False),
 )
+WATCH_CURSORS = sql.Table(  # up to where chunks were sent to another store of series
+    "watch_cursors",
+    METADATA,
+    sql.Column("cursor", sql.String(64), primary_key=True),
+    sql.Column("label", sql.Text, nullable=False),  # where to, without its credentials
+    sql.Column("revision", sql.Integer, nullable=False),  # grows with each write: of two senders one goes on
+    sql.Column("through_ns", sql.BigInteger, nullable=False),  # all chunks that were stored until then were sent
+    sql.Column("sent", sql.JSON, nullable=False),  # digests of the chunks sent that were stored later than that
+    sql.Column("samples", sql.BigInteger, nullable=False),  # that were sent
+    sql.Column("refused", sql.BigInteger, nullable=False),  # samples that the other store refused
+    sql.Column("problem", sql.Text),  # of the latest try; None: it succeeded
+    sql.Column("written_ns", sql.BigInteger, nullable=False),
+)

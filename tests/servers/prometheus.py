@@ -1,14 +1,14 @@
-"""Start a Prometheus for tests, with the configuration of deploy/prometheus, on loopback."""
+"""Start servers of Prometheus' family for tests on loopback: Prometheus, Alertmanager, VictoriaMetrics."""
 
 import json
-import re
+import os
 import shutil
 import socket
 import subprocess
 import time
 import urllib.parse
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,9 +16,17 @@ from typing import Any
 
 ROOT = Path(__file__).parents[2]
 UNPACKED = ROOT / ".venv" / "prometheus" / "usr" / "bin"
-"""Where tools/system-packages unpacks Debian's package: an installed one would start its server."""
+"""Where tools/system-packages unpacks Debian's packages: an installed one would start its server."""
 
 _STARTS_WITHIN_S = 60.0
+
+
+def find_program(name: str) -> Path | None:
+    """Find a program of these packages; None where it is not installed."""
+    if (UNPACKED / name).exists():
+        return UNPACKED / name
+    found = shutil.which(name)
+    return None if found is None else Path(found)
 
 
 def find_programs() -> Path | None:
@@ -33,7 +41,8 @@ def write_config(folder: Path, *, target: str, token: str) -> Path:
     """Write our configuration for another target and token, and for a scrape each second; return its path."""
     source = ROOT / "deploy" / "prometheus"
     (folder / "token").write_text(token)
-    shutil.copy(source / "rules.yml", folder / "rules.yml")
+    for rules in ("rules.yml", "watch.yml"):
+        shutil.copy(source / rules, folder / rules)
     text = (source / "prometheus.yml").read_text()
     for before, after in (
         ("service:8440", target),
@@ -70,20 +79,78 @@ class Prometheus:
 
 @contextmanager
 def serve(programs: Path, folder: Path, *, target: str, token: str) -> Iterator[Prometheus]:
-    """Yield a Prometheus that reads `target`."""
-    config = write_config(folder, target=target, token=token)
+    """Yield a Prometheus that reads `target`, by our configuration."""
+    with serve_config(programs / "prometheus", folder, write_config(folder, target=target, token=token)) as server:
+        yield server
+
+
+RECEIVER = """
+global: {scrape_interval: 1s, evaluation_interval: 1s}
+storage: {tsdb: {out_of_order_time_window: OLDEST}}
+"""
+
+
+@contextmanager
+def serve_receiver(program: Path, folder: Path, *, oldest: str = "30m") -> Iterator[Prometheus]:
+    """Yield a Prometheus that takes remote writes, also of samples that come so much later."""
+    config = folder / "prometheus.yml"
+    config.write_text(RECEIVER.replace("OLDEST", oldest))
+    with serve_config(program, folder, config, "--web.enable-remote-write-receiver") as server:
+        yield server
+
+
+@contextmanager
+def serve_config(program: Path, folder: Path, config: Path, *options: str) -> Iterator[Prometheus]:
+    """Yield a Prometheus of a configuration."""
+    address = find_address()
+    argv = [program, f"--config.file={config}", f"--storage.tsdb.path={folder / 'data'}", *options]
+    with run([*argv, f"--web.listen-address={address}"], folder, ready="Server is ready to receive web requests"):
+        yield Prometheus(address)
+
+
+@contextmanager
+def serve_alertmanager(program: Path, folder: Path, config: Path) -> Iterator[str]:
+    """Yield the address of an Alertmanager that has no peers."""
+    address = find_address()
+    argv = [program, f"--config.file={config}", f"--storage.path={folder / 'alerts'}", "--cluster.listen-address="]
+    templates = program.parents[1] / "share"
+    if templates != Path("/usr/share"):  # it reads its templates there, in a mount namespace of its own
+        user = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
+        mount = 'mount --bind "$0" /usr/share && exec "$@"'
+        argv = ["unshare", "--mount", *user, "sh", "-c", mount, templates, *argv]
+    with run([*argv, f"--web.listen-address={address}"], folder, ready=f"address={address}", log="alertmanager.log"):
+        yield address
+
+
+@contextmanager
+def serve_victoria_metrics(program: Path, folder: Path) -> Iterator[str]:
+    """Yield the address of a VictoriaMetrics that keeps one of several samples of one moment."""
+    address = find_address()
+    argv = [program, f"-storageDataPath={folder / 'series'}", f"-httpListenAddr={address}"]
+    options = ["-dedup.minScrapeInterval=1ms", "-search.latencyOffset=0s", "-memory.allowedBytes=256MB"]
+    with run([*argv, *options], folder, ready="started VictoriaMetrics in", log="victoria-metrics.log"):
+        yield address
+
+
+def find_address() -> str:
+    """Find a free address on loopback."""
     with socket.create_server(("127.0.0.1", 0)) as free:
-        address = f"127.0.0.1:{free.getsockname()[1]}"
-    argv = [programs / "prometheus", f"--config.file={config}", f"--storage.tsdb.path={folder / 'data'}"]
-    with (folder / "log").open("ab") as log:
-        process = subprocess.Popen([*argv, f"--web.listen-address={address}"], stdout=log, stderr=log, cwd=folder)
+        return f"127.0.0.1:{free.getsockname()[1]}"
+
+
+@contextmanager
+def run(argv: Sequence[str | Path], folder: Path, *, ready: str, log: str = "log") -> Iterator[None]:
+    """Run a server until the end of the block, which begins when its log says that it is ready."""
+    path = folder / log
+    with path.open("ab") as output:
+        process = subprocess.Popen(argv, stdout=output, stderr=output, cwd=folder)
     try:
         give_up_at = time.monotonic() + _STARTS_WITHIN_S
-        while not re.search("Server is ready to receive web requests", (folder / "log").read_text()):
-            assert process.poll() is None, (folder / "log").read_text()
-            assert time.monotonic() < give_up_at, (folder / "log").read_text()
+        while ready not in path.read_text():
+            assert process.poll() is None, path.read_text()
+            assert time.monotonic() < give_up_at, path.read_text()
             time.sleep(0.1)
-        yield Prometheus(address)
+        yield
     finally:
         process.terminate()
         process.wait(60)

@@ -82,3 +82,15 @@ def upgrade() -> None:
     op.create_index("ix_watch_changes_stored_ns", "watch_changes", ["stored_ns"])
     op.create_index("ix_watch_incidents_began_ns", "watch_incidents", ["began_ns"])
     op.create_index("ix_watch_log_logged_ns", "watch_log", ["logged_ns"])
+    op.create_table(
+        "watch_cursors",
+        sql.Column("cursor", sql.String(64), primary_key=True),
+        sql.Column("label", sql.Text, nullable=False),
+        sql.Column("revision", sql.Integer, nullable=False),
+        sql.Column("through_ns", sql.BigInteger, nullable=False),
+        sql.Column("sent", sql.JSON, nullable=False),
+        sql.Column("samples", sql.BigInteger, nullable=False),
+        sql.Column("refused", sql.BigInteger, nullable=False),
+        sql.Column("problem", sql.Text),
+        sql.Column("written_ns", sql.BigInteger, nullable=False),
+    )
