@@ -85,7 +85,7 @@ def serve(
     )
     context = wiring.service_context(configuration, options, ledger, executor, sites)
     if watches:
-        context = add_watch(context, watch_options.make_orchestrator(configuration.ledger_url))
+        context = add_watch(context, watch_options.make_orchestrator(configuration))
     with listen(place) as listening:
         scheme = "https" if pair else "http"
         bound = Address.of_socket(listening)

@@ -1,8 +1,11 @@
 """Define what the commands that lead a watch have in common: the processes' parts and how long the ledger may take."""
 
+import os
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from harness.system.settings import Settings
 
 if TYPE_CHECKING:
     from harness.watch.orchestrator import Orchestrator
@@ -16,11 +19,18 @@ AnswersWithin = Annotated[
 ANSWERS_WITHIN_S = 4.0
 
 
-def make_orchestrator(ledger_url: str, *, answers_within_s: float = ANSWERS_WITHIN_S) -> "Orchestrator":
-    """Make the process that may lead the watch of a ledger. Raises RequestError and SetupError."""
+def make_orchestrator(configuration: Settings, *, answers_within_s: float = ANSWERS_WITHIN_S) -> "Orchestrator":
+    """Make the process that may lead the watch of a ledger, and delivers where the environment says.
+
+    Raises RequestError and SetupError.
+    """
     from harness.store.database import Timeouts
+    from harness.store.object_store import open_store
     from harness.store.watch_database import open_watch_database
+    from harness.watch.leader_duties import make_duties
     from harness.watch.orchestrator import Orchestrator
 
     timeouts = Timeouts(connect_s=answers_within_s, answer_s=answers_within_s, give_up_s=answers_within_s)
-    return Orchestrator(open_watch_database(ledger_url, timeouts=timeouts))
+    database = open_watch_database(configuration.ledger_url, timeouts=timeouts)
+    store = None if configuration.evidence is None else open_store(configuration.evidence)
+    return Orchestrator(database, duties=make_duties(database, os.environ, store))

@@ -1,5 +1,6 @@
 """`watch serve`, `watch status`, `watch check`: lead the watch of streams, and look at it."""
 
+import contextlib
 import dataclasses
 import threading
 import time
@@ -23,7 +24,15 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON to standard outpu
 _AGAIN_AFTER_S = 2.0
 
 
-def serve(answers_within: watch_options.AnswersWithin = watch_options.ANSWERS_WITHIN_S) -> None:
+def serve(
+    answers_within: watch_options.AnswersWithin = watch_options.ANSWERS_WITHIN_S,
+    metrics_port: Annotated[
+        int | None,
+        typer.Option(
+            "--metrics-port", min=0, max=65535, metavar="PORT", help="Serve metrics to this machine; 0: a free port."
+        ),
+    ] = None,
+) -> None:
     """Lead the watch of streams, here, until it is stopped.
 
     It plans each second which worker is to have which stream, checks what the ledger says, mends what is safe to mend,
@@ -33,15 +42,22 @@ def serve(answers_within: watch_options.AnswersWithin = watch_options.ANSWERS_WI
     Examples:
         ptp-harness watch serve
         ptp-harness watch serve --answers-within 10
+        ptp-harness watch serve --metrics-port 9464
     """
     configuration = settings.load()
-    orchestrator = watch_options.make_orchestrator(configuration.ledger_url, answers_within_s=answers_within)
+    orchestrator = watch_options.make_orchestrator(configuration, answers_within_s=answers_within)
     stop = threading.Event()
 
     def handle(_number: int, _frame: FrameType | None) -> None:
         stop.set()
 
-    with handling_stop_signals(handle):
+    with handling_stop_signals(handle), contextlib.ExitStack() as parts:
+        if metrics_port is not None:
+            from harness.service.watch_metrics import WatchCollector, serve_metrics
+
+            collector = WatchCollector(_open_database(), counts_retries=True)
+            port = parts.enter_context(serve_metrics(collector, port=metrics_port))
+            output.say(f"metrics: http://127.0.0.1:{port}/metrics")
         orchestrator.start()
         output.say("leading the watch, or ready to; Ctrl-C stops it")
         stop.wait()

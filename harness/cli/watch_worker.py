@@ -80,9 +80,10 @@ def _make_parts(
 ) -> "WorkerParts":
     from harness.store.watch_samples import WatchSamples
     from harness.store.watch_sources import WatchSources
+    from harness.store.watch_states import WatchStates
     from harness.store.watch_streams import WatchStreams
     from harness.watch.holdings import Holdings
-    from harness.watch.judging import NoStates, UnjudgedTicks
+    from harness.watch.judge import StreamJudge
     from harness.watch.sampler import SamplerProgram
     from harness.watch.spool import Spool
     from harness.watch.worker import WorkerParts, WorkerTimes
@@ -99,8 +100,8 @@ def _make_parts(
         holdings=holdings,
         sources=WatchSources(database),
         samples=WatchSamples(database),
-        states=NoStates(),
-        make_judge=UnjudgedTicks,
+        states=WatchStates(database),
+        make_judge=StreamJudge,
         program=SamplerProgram.load(roles),
         spool=kept,
         times=WorkerTimes(drain_s=drain_s),

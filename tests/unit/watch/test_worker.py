@@ -25,12 +25,12 @@ from harness.store.watch_sources import WatchSources
 from harness.store.watch_streams import NewStream, WatchStreams
 from harness.system.settings import assets_dir
 from harness.watch.holdings import Holdings
-from harness.watch.judging import NoStates, UnjudgedTicks
 from harness.watch.leader import Leader
 from harness.watch.sampler import SamplerProgram
 from harness.watch.spool import Spool
 from harness.watch.ssh_connection import ConnectionTimes, Connector
 from harness.watch.worker import StreamWorker, WorkerParts, WorkerTimes
+from tests.doubles.unjudged_ticks import NoStates, UnjudgedTicks
 from tests.servers import postgresql
 from tests.servers.clock_hosts import ClockHosts
 
