@@ -16,6 +16,7 @@ from harness.watch.metrics import write_retries, write_watch, write_worker
 
 FIGURES_FRESH_S = 10.0
 _WAIT_S = 2.0
+_TRIES = 5
 
 
 class WatchCollector(Collector):
@@ -59,8 +60,14 @@ class WorkerCollector(Collector):
         return ()
 
     def collect(self) -> Iterator[Metric]:
-        """Yield the metrics of the worker."""
-        yield from write_worker(self._worker.snapshot())
+        """Yield the metrics of the worker; none where it changed its streams each time that it was asked."""
+        for _ in range(_TRIES):
+            try:
+                snapshot = self._worker.snapshot()
+            except RuntimeError:  # a stream came or went in the thread of the worker
+                continue
+            yield from write_worker(snapshot)
+            return
 
 
 @contextmanager

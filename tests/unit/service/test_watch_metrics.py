@@ -63,3 +63,24 @@ def test_a_worker_serves_its_own() -> None:
         text = read(port)
     assert "ptp_harness_watch_worker_ticks_total 5.0" in text
     assert "w1" not in text
+
+
+class Changing:
+    """A worker that gets a stream while it describes itself, so many times."""
+
+    def __init__(self, times: int) -> None:
+        self._left = times
+
+    def snapshot(self) -> Mapping[str, Any]:
+        self._left -= 1
+        streams: dict[str, Any] = {"a": {}, "b": {}}
+        for stream in streams:
+            if self._left >= 0:
+                streams[f"{stream}!"] = {}
+        return {"streams": streams}
+
+
+@pytest.mark.parametrize(("times", "told"), [(2, True), (1000, False)])
+def test_a_worker_that_changes_while_it_is_asked_is_asked_again(times: int, told: bool) -> None:
+    with serve_metrics(WorkerCollector(Changing(times)), port=0) as port:
+        assert ("ptp_harness_watch_worker_streams 2.0" in read(port)) is told
