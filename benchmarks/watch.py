@@ -1,4 +1,4 @@
-"""Measure the planner of streams: python benchmarks/watch.py.
+"""Measure the planner of streams: python benchmarks/watch.py; a worker: python benchmarks/watch.py worker.
 
 A plan for N workers and M streams, of the same weight and of weights from 0.5 to 2: nothing changed, one worker is
 gone, one joins. The limit of each figure is printed beside it; exit code 1: a limit was not held. Other programs on the
@@ -74,4 +74,8 @@ def _time(
 
 
 if __name__ == "__main__":
+    if sys.argv[1:2] == ["worker"]:
+        from benchmarks import watch_worker
+
+        sys.exit(watch_worker.main(*sys.argv[2:]))
     sys.exit(main())
