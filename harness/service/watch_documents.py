@@ -5,9 +5,9 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from harness.model.incidents import Incident
 from harness.model.watched import StreamState
 from harness.service.documents import moment
-from harness.store.watch_incidents_reading import IncidentLine
 from harness.store.watch_log import LogKind, LogLine
 from harness.store.watch_view import WatchedStream
 from harness.watch.consistency import Inconsistency, Kind, Mend
@@ -168,7 +168,7 @@ def reading_document(reading: Any, interval_s: float) -> ReadingDocument:
     return ReadingDocument(at=at, **asdict(reading))
 
 
-def incident_document(line: IncidentLine) -> IncidentDocument:
+def incident_document(line: Incident) -> IncidentDocument:
     """Write an incident."""
     fields = {name: getattr(line, name) for name in ("incident", "kind", "cause", "sentence", "recommendation")}
     return IncidentDocument(

@@ -26,7 +26,7 @@ from harness.service.watch_documents import (
     WatchStatusDocument,
     WorkerDocument,
 )
-from harness.store.watch_incidents_reading import list_incidents as read_incidents
+from harness.store.watch_incidents import WatchIncidents
 from harness.store.watch_log import LogKind, WatchLog
 from harness.store.watch_mending import WatchMending
 from harness.store.watch_samples import WatchSamples
@@ -138,7 +138,7 @@ def list_incidents(
     if cursor is not None:
         began_ns, name = read_cursor(cursor, (int, str))
         before = (began_ns, name)
-    lines = read_incidents(context.ledger.database, before=before, most=limit + 1, goes_on=goes_on)
+    lines = WatchIncidents(context.ledger.database).list(ended=not goes_on, before=before, most=limit + 1)
     last = lines[limit - 1] if len(lines) > limit else None
     return Page(
         items=[watch_documents.incident_document(line) for line in lines[:limit]],

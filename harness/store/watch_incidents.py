@@ -46,10 +46,17 @@ class WatchIncidents:
             index_elements=["incident"], set_={name: insert.excluded[name] for name in changing}
         )
 
-    def list(self, *, ended: bool = False, most: int = 1000) -> Sequence[Incident]:
-        """List the incidents that go on, the newest first; with `ended` those that have ended, too."""
+    def list(
+        self, *, ended: bool = False, most: int = 1000, before: tuple[int, str] | None = None
+    ) -> Sequence[Incident]:
+        """List the incidents that go on, the newest first; with `ended` those that have ended, too.
+
+        `before`: those behind the one that began then and has this name.
+        """
         query = sql.select(*(column for column in WATCH_INCIDENTS.columns if column.name != "told"))
-        query = query.order_by(_OF.began_ns.desc(), _OF.incident).limit(most)
+        query = query.order_by(_OF.began_ns.desc(), _OF.incident.desc()).limit(most)
+        if before is not None:
+            query = query.where(sql.tuple_(_OF.began_ns, _OF.incident) < before)
         if not ended:
             query = query.where(_OF.ended_ns.is_(None))
         return [_to_incident(row) for row in self._database.read(lambda db: db.execute(query).all())]
