@@ -109,9 +109,9 @@ def kept_hosts(ctx: Context, incomplete: str) -> Completions:
     return _complete(lambda: _hosts(ctx, lambda state: state is HostState.KEPT), incomplete)
 
 
-def watched_streams(incomplete: str) -> Completions:
-    """Complete clocks that are watched."""
-    return _complete(_watched_streams, incomplete)
+def streams(incomplete: str) -> Completions:
+    """Complete hosts that are watched."""
+    return _complete(_streams, incomplete)
 
 
 def _complete(list_words: Callable[[], Iterable[tuple[str, str]]], incomplete: str) -> Completions:
@@ -170,7 +170,7 @@ def _existing_ledger() -> Ledger | None:
     return wiring.ledger(configuration) if exists else None
 
 
-def _watched_streams() -> Completions:
+def _streams() -> Completions:
     from harness.store.watch_states import WatchStates
 
     ledger = _existing_ledger()
