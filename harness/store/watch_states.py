@@ -65,6 +65,7 @@ class StreamWord:
     sampled_ns: int | None
     old_s: float | None
     interval_s: float
+    added_ns: int
     wanted: str | None
     owner: str | None
     epoch: int
@@ -176,6 +177,7 @@ class WatchStates:
             sql.select(
                 stream.stream,
                 stream.interval_s,
+                stream.added_ns,
                 stream.wanted,
                 stream.owner,
                 stream.epoch,
@@ -250,6 +252,7 @@ def _to_word(row: Any) -> StreamWord:
     word = {
         "stream": row.stream,
         "interval_s": row.interval_s,
+        "added_ns": row.added_ns,
         "wanted": row.wanted,
         "owner": row.owner,
         "epoch": row.epoch,

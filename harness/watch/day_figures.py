@@ -11,7 +11,7 @@ from harness.campaign.profiles import Profile
 from harness.model import ClockQuality, Evidence, PhcRead, Sample, Tracking
 from harness.model.sample_table import SampleTable
 from harness.model.watched import StateChange, TickReading
-from harness.watch.service_level import DAY_S, measure_service
+from harness.watch.service_level import DAY_S, find_first_tick, measure_service
 from harness.watch.stream_limits import StreamLimits
 
 
@@ -28,10 +28,15 @@ def compute_day_figures(
     *,
     interval_s: float,
     limits: StreamLimits,
+    added_ns: int = 0,
     profiles: Sequence[Profile] = (),
 ) -> dict[str, Any]:
-    """Compute the figures of a day as JSON. `quality` is None where fewer than ten readings have an offset."""
+    """Compute the figures of a day as JSON. `quality` is None where fewer than ten readings have an offset.
+
+    `added_ns`: since when the stream is watched; the time before does not count.
+    """
     first, last = find_day_ticks(day, interval_s)
+    first = find_first_tick(first, added_ns, readings, interval_s)
     level = measure_service(
         readings,
         changes,

@@ -21,7 +21,7 @@ from harness.model.watched import StreamState
 
 WINDOW_S, SETTLE_S, QUIET_S = 120.0, 30.0, 120.0
 LEAST_TOGETHER, COVERS, LIFT, MOST_ALONE = 3, 0.8, 3.0, 10
-TRAITS = ("kernel", "driver", "type", "zone", "worker")
+TRAITS = ("kernel", "driver", "instance_type", "zone", "region", "worker")
 """What streams are grouped by, in the order in which equal ones are named."""
 
 ALL, NO_CAUSE = "all streams", "no common cause"
@@ -221,8 +221,9 @@ _OF_NO_SAMPLES = "see `ptp-harness watch status`: whether the workers live and h
 _BY_TRAIT = {
     "kernel": "compare with a host of another kernel, and boot one of these hosts with its earlier kernel",
     "driver": "compare with a host of another driver, and install the earlier driver on one of these hosts",
-    "type": "qualify {value} anew: `ptp-harness run {value}`",
+    "instance_type": "qualify {value} anew: `ptp-harness run {value}`",
     "zone": "see whether the provider reports trouble in {value}",
+    "region": "see whether the provider reports trouble in {value}",
     "worker": "restart worker {value}, or end it: others take its streams",
     "all": "look first at what all share: the network from here, the provider, the reference",
 }

@@ -89,6 +89,16 @@ class ServiceLevel:
         )
 
 
+def find_first_tick(first_tick: int, added_ns: int, readings: Sequence[TickReading], interval_s: float) -> int:
+    """Find the tick from which a stream counts: the first of an interval, or that at which it was added to the watch.
+
+    Where an earlier reading is there, it counts from that one.
+    """
+    added_tick = -int(-added_ns // (interval_s * 1e9))
+    earliest = min(added_tick, readings[0].tick) if readings else added_tick
+    return max(first_tick, earliest)
+
+
 def measure_service(
     readings: Iterable[TickReading],
     changes: Sequence[StateChange],

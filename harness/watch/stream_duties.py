@@ -76,6 +76,7 @@ class StreamDuties:
                 [line.change for line in changes],
                 interval_s=word.interval_s,
                 limits=self._read_limits(word.stream),
+                added_ns=word.added_ns,
                 profiles=self._profiles,
             )
         except HarnessError as error:

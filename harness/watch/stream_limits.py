@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from harness.campaign.limits import Requirement, requirements
+from harness.campaign.limits import UNITS, Requirement, requirements
 from harness.campaign.profiles import LimitKind, Profile, ProfileReader, Reference
 from harness.errors import RequestError
 from harness.model.bench_traits import BenchName
@@ -39,11 +39,13 @@ class StreamLimits:
 
 
 def prepare_limits(limits: Mapping[str, Any], read_profile: ProfileReader) -> dict[str, Any]:
-    """Return limits as they are stored with a stream: the limits of its profile stand in it, so that no file is needed.
+    """Return limits as they are stored with a stream: in numbers, with the limits of its profile, so without a file.
 
     Raises RequestError for limits that are not understood, and what `read_profile` raises.
     """
     prepared = {key: value for key, value in limits.items() if key != "profile"}
+    if isinstance(prepared.get("limits"), Mapping):
+        prepared["limits"] = _parse_texts(prepared["limits"])
     name = limits.get("profile")
     if name is not None:
         if not isinstance(name, str):
@@ -79,6 +81,26 @@ _NOTES = {
     "second_opinion_offset_ns": "the second opinion is judged by its answers, which come every 16 s as a rule",
     "second_opinion_drift_ppb": "the drift is judged over 20 answers of the second opinion, at least 15 s apart",
 }
+
+
+def _parse_texts(limits: Mapping[str, Any]) -> dict[str, Any]:
+    """Make numbers of limits as campaign files have them, such as 5us; what is no limit stays, and is refused later."""
+    from harness.campaign.limit_fields import limit_parser  # slow to load, and workers need it not
+
+    def parse(quantity: str, limit: object) -> object:
+        if not isinstance(limit, str) or quantity not in UNITS:
+            return limit
+        try:
+            return limit_parser(UNITS[quantity])(limit)
+        except ValueError:
+            return limit
+
+    return {
+        quantity: {name: parse(quantity, limit) for name, limit in statistics.items()}
+        if isinstance(statistics, Mapping)
+        else statistics
+        for quantity, statistics in limits.items()
+    }
 
 
 def _read_overrides(value: object) -> dict[str, dict[str, float]]:

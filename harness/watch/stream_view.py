@@ -20,7 +20,14 @@ from harness.store.watch_samples import WatchSamples
 from harness.store.watch_states import ChangeLine, StreamWord, WatchStates
 from harness.untrusted.input_checks import shorten_value
 from harness.watch.day_figures import find_day_ticks
-from harness.watch.service_level import DAY_S, HOUR_S, ServiceLevel, measure_service, sum_levels
+from harness.watch.service_level import (
+    DAY_S,
+    HOUR_S,
+    ServiceLevel,
+    find_first_tick,
+    measure_service,
+    sum_levels,
+)
 from harness.watch.stream_limits import read_limits
 
 MINUTE_S, MOST_CHANGES, DAYS = 60, 20, 30
@@ -80,7 +87,12 @@ def read_view(database: Database, stream: str, *, day: str | None = None) -> Str
     requirements, notes = _read_limits(database, stream)
     told = [line.change for line in changes]
     level = measure_service(
-        readings, told, first_tick=first, last_tick=last, interval_s=word.interval_s, requirements=requirements
+        readings,
+        told,
+        first_tick=find_first_tick(first, word.added_ns, readings, word.interval_s),
+        last_tick=last,
+        interval_s=word.interval_s,
+        requirements=requirements,
     )
     stored = _read_days(database, stream, at_ns)
     return StreamView(
@@ -160,10 +172,11 @@ def _measure_today(
 ) -> ServiceLevel:
     first, _ = find_day_ticks(units.utc_moment(at_ns).date().isoformat(), word.interval_s)
     last = max(first, int(at_ns / 1e9 / word.interval_s) - 1)
+    readings = WatchSamples(database).read(word.stream, first, last)
     return measure_service(
-        WatchSamples(database).read(word.stream, first, last),
+        readings,
         [line.change for line in WatchStates(database).list_changes_between(word.stream, first, last)],
-        first_tick=first,
+        first_tick=find_first_tick(first, word.added_ns, readings, word.interval_s),
         last_tick=last,
         interval_s=word.interval_s,
         requirements=requirements,

@@ -18,8 +18,12 @@ from harness.probes.samples import read_samples
 from harness.report.html.comparison_page import render_comparison_page
 from harness.report.html.page import render_page
 from harness.store.ledger import Ledger
+from harness.store.watch_streams import WatchStreams
+from harness.watch.stream_duties import StreamDuties
 from tests.doubles.clock_story import tell_story
 from tests.doubles.compared_runs import COMPARISON
+from tests.doubles.watched_clock import lose_phc
+from tests.doubles.watched_ledger import WatchedLedger
 from tests.servers.chromium import Browser, Tab, browser
 from tests.servers.service import RunningService, running_service
 
@@ -125,9 +129,19 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ToldService]:
     url = f"sqlite:///{folder / 'ledger.sqlite'}"
     ledger = Ledger(url)
     runs = tell_story(ledger, folder / "runs")
+    tell_watch(ledger)
     ledger.close()
     with running_service(url, folder, is_open=True) as running:
         yield ToldService(running=running, runs=runs)
+
+
+def tell_watch(ledger: Ledger) -> None:
+    """Have two clocks watched, of which one has lost its PHC, and one that nobody samples."""
+    watched = WatchedLedger(database=ledger.database)
+    watched.add("web-1", "web-2", "web-3-" + "x" * 60)
+    watched.sample("web-1", 7200)
+    watched.sample("web-2", 900, fault=lose_phc, for_s=300)
+    StreamDuties(ledger.database).find_incidents(WatchStreams(ledger.database).lead("test") or 0)
 
 
 @pytest.fixture

@@ -53,7 +53,7 @@ class WatchedLedger:
             since_tick=judge.since_tick,
             latest=judge.figures(),
             judging=judge.save(),
-            host={"kernel": "6.12.1", "driver": "2.17", "type": "m8g.large", "zone": "eu-west-1a"},
+            host={"kernel": "6.12.1", "driver": "2.17", "instance_type": "m8g.large", "zone": "eu-west-1a"},
         )
         written = [(stream, self.epochs[stream], change) for change in changes]
         states.write([line], written, worker=WORKER, replayed=False)

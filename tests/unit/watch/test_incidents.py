@@ -50,8 +50,9 @@ def same_fleet(count: int = 40) -> Fleet:
             {
                 "kernel": f"6.1.{number % 4}",
                 "driver": "2.17",
-                "type": f"m{number % 5}.large",
+                "instance_type": f"m{number % 5}.large",
                 "zone": "abc"[number % 3],
+                "region": f"r{number % 11}",
                 "worker": f"w{number % 7}",
             }
             for number in range(count)
@@ -65,7 +66,7 @@ def test_one_cause_on_many_hosts_of_one_kernel_is_one_incident_that_names_it(
     seed: int, hosts: int, spread_s: int
 ) -> None:
     drawn = random.Random(seed)
-    choices = {"kernel": 5, "driver": 3, "type": 6, "zone": 3, "worker": 8}
+    choices = {"kernel": 5, "driver": 3, "instance_type": 6, "zone": 3, "worker": 8}
     fleet = Fleet([{name: f"{name}-{drawn.randrange(most)}" for name, most in choices.items()} for _ in range(hosts)])
     with_kernel = [name for name, each in fleet.conditions.items() if each.traits["kernel"] == "kernel-0"]
     assume(len(with_kernel) >= 4)

@@ -11,7 +11,7 @@ from harness.campaign.limits import requirements
 from harness.model.watched import StateChange, StreamState
 from harness.system import profile_files
 from harness.watch.day_figures import compute_day_figures, compute_tick_quality, find_day_ticks
-from harness.watch.service_level import ServiceLevel, WorstHour, measure_service, sum_levels
+from harness.watch.service_level import ServiceLevel, WorstHour, find_first_tick, measure_service, sum_levels
 from harness.watch.stream_limits import read_limits
 from tests.doubles.watched_clock import EC2_NOISE, watch_clock
 
@@ -44,6 +44,13 @@ def test_refuted_bound_and_bound_above_its_limit_are_outside_and_the_worst_hour_
     assert (level.outside, level.refuted) == (4, 1)
     assert level.worst_hour == WorstHour(begin_s=FIRST + 3600, outside=3)
     assert level.outside_s == 4.0
+
+
+def test_time_before_a_stream_was_added_does_not_count() -> None:
+    assert find_first_tick(FIRST, (FIRST + 500) * 10**9, [], 1.0) == FIRST + 500
+    assert find_first_tick(FIRST, (FIRST + 500) * 10**9, GOOD, 1.0) == FIRST
+    assert find_first_tick(FIRST, 0, [], 1.0) == FIRST
+    assert find_first_tick(FIRST // 10, (FIRST + 55) * 10**9, [], 10.0) == FIRST // 10 + 6
 
 
 def test_reading_without_a_bound_shows_nothing() -> None:

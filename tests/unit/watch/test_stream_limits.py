@@ -26,6 +26,14 @@ def test_limits_of_a_profile_stand_in_the_stream_and_survive_json() -> None:
     assert limit.against_utc
 
 
+def test_limits_of_a_campaign_file_are_stored_in_numbers() -> None:
+    written = {"bench": "lab", "limits": {"phc_offset_ns": {"median_abs": "5us"}, "phc_read_success": {"min": 0.9}}}
+    prepared = prepare_limits(written, profile_files.read_profile)
+    assert prepared["limits"] == {"phc_offset_ns": {"median_abs": 5000.0}, "phc_read_success": {"min": 0.9}}
+    with pytest.raises(RequestError, match="phc_offset_ns median_abs is no number"):
+        prepare_limits({"limits": {"phc_offset_ns": {"median_abs": "soon"}}}, profile_files.read_profile)
+
+
 def test_masks_of_a_profile_are_left_to_the_day_which_is_told() -> None:
     prepared = prepare_limits({"profile": "g8272-prtc-a"}, profile_files.read_profile)
     notes = read_limits(prepared).notes
