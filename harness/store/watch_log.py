@@ -28,8 +28,7 @@ class LogKind(StrEnum):
     MEND = "mend"  # what was done about one
     RECOVERY = "recovery"  # recovery mode begins or ends
     FAULT = "fault"  # the leader itself could not go on
-    INCIDENT = "incident"  # several clocks with one cause: it began, grew or ended
-    DELIVERY = "delivery"  # to a store of series, a webhook, the archive
+    DUTY = "duty"  # what another duty of the leader did: incidents, deliveries
     NAME_TAKEN = "name taken"  # a second process came with the name of a worker that lives
 
 

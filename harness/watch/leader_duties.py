@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping, Sequence
 
 from harness.store.database import Database
 from harness.store.object_store import ObjectStore
-from harness.store.watch_log import LogEntry, LogKind
 from harness.watch.delivery import Delivery, make_deliveries, read_delivery_options
 from harness.watch.orchestrator import Duty
 from harness.watch.stream_duties import StreamDuties
@@ -20,19 +19,12 @@ def make_duties(database: Database, environ: Mapping[str, str], store: ObjectSto
     of_streams = StreamDuties(database)
     deliveries = make_deliveries(database, read_delivery_options(environ), store)
     return [
-        Duty(name="incidents", every_s=INCIDENTS_EVERY_S, do=_tell(LogKind.INCIDENT, of_streams.find_incidents)),
-        Duty(name="days", every_s=DAYS_EVERY_S, do=_tell(LogKind.FAULT, of_streams.write_days)),
-        Duty(name="pruning", every_s=PRUNE_EVERY_S, do=_tell(LogKind.FAULT, of_streams.prune)),
-        *(
-            Duty(name=delivery.name, every_s=delivery.every_s, do=_tell(LogKind.DELIVERY, _ignore_epoch(delivery)))
-            for delivery in deliveries
-        ),
+        Duty(name="incidents", every_s=INCIDENTS_EVERY_S, do=of_streams.find_incidents),
+        Duty(name="days", every_s=DAYS_EVERY_S, do=of_streams.write_days),
+        Duty(name="pruning", every_s=PRUNE_EVERY_S, do=of_streams.prune),
+        *(Duty(name=each.name, every_s=each.every_s, do=_ignore_epoch(each)) for each in deliveries),
     ]
 
 
 def _ignore_epoch(delivery: Delivery) -> Callable[[int], Sequence[str]]:
     return lambda _epoch: delivery.do()
-
-
-def _tell(kind: LogKind, do: Callable[[int], Sequence[str]]) -> Callable[[int], Sequence[LogEntry]]:
-    return lambda epoch: [LogEntry(kind=kind, sentence=sentence) for sentence in do(epoch)]

@@ -48,7 +48,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Duty:
-    """Work of the leader beside planning. `do`: gets the epoch of the leadership, returns what is to be told.
+    """Work of the leader beside planning. `do`: gets the epoch of the leadership, returns what is to be told, if any.
 
     It is called each `every_s` while this process leads. It may take long: it holds up no other duty. What it raises is
     told, and it is called again.
@@ -56,7 +56,7 @@ class Duty:
 
     name: str
     every_s: float
-    do: Callable[[int], Sequence[LogEntry]]
+    do: Callable[[int], Sequence[LogEntry | str]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -282,7 +282,8 @@ class Orchestrator:
             if step is None or self._circuit.snapshot().state is not CircuitState.CLOSED:
                 continue
             try:
-                self._log_of_watch.add(duty.do(step.epoch), epoch=step.epoch)
+                told = [_make_entry(duty, each) for each in duty.do(step.epoch)]
+                self._log_of_watch.add(told, epoch=step.epoch)
                 counts.done += 1
                 counts.latest_problem = ""
             except Exception as error:
@@ -297,3 +298,7 @@ class Orchestrator:
             return
         counts.latest_problem = problem
         _log.warning("%s was not done: %s", duty.name, problem, exc_info=not isinstance(error, HarnessError))
+
+
+def _make_entry(duty: Duty, told: LogEntry | str) -> LogEntry:
+    return LogEntry(kind=LogKind.DUTY, sentence=f"{duty.name}: {told}") if isinstance(told, str) else told

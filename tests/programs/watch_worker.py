@@ -3,7 +3,8 @@
     python -m tests.programs.watch_worker NAME URL FOLDER [--capacity N] [--lease S] [--interval S]
 
 Each tick that it samples is first written to FOLDER/NAME.journal, one line a tick: what the watch then knows of it is
-held against that. What the ledger does not take is kept in FOLDER/NAME.spool, also beyond the end of this process.
+held against that. What was sampled is in FOLDER/NAME.spool until the ledger has it, also beyond the end of this
+process.
 """
 
 import argparse
@@ -16,6 +17,7 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from types import FrameType
 
@@ -54,11 +56,12 @@ class CountingWorker:
         self._samples = WatchSamples(self._database)
         self._name, self._lease_s, self._interval_s = name, lease_s, interval_s
         self._journal = os.open(folder / f"{name}.journal", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        self._spool = sqlite3.connect(folder / f"{name}.spool", check_same_thread=False, isolation_level=None)
-        self._spool.execute("PRAGMA journal_mode=WAL")
-        self._spool.execute(
-            "CREATE TABLE IF NOT EXISTS chunks (stream, epoch, first, ticks, PRIMARY KEY (stream, epoch, first))"
-        )
+        self._spool = folder / f"{name}.spool"
+        with self._open_spool() as spool:
+            spool.execute("PRAGMA journal_mode=WAL")
+            spool.execute(
+                "CREATE TABLE IF NOT EXISTS chunks (stream, epoch, first, ticks, PRIMARY KEY (stream, epoch, first))"
+            )
         self._grid_s = WatchViews(self._database, lease_s=lease_s).read_now() / 1e9 - boot_time_s()
         self._answered_s = boot_time_s()
         self._owned: dict[str, int] = {}
@@ -68,16 +71,19 @@ class CountingWorker:
 
     def run(self) -> None:
         """Work until `stopping`; then give the streams back."""
-        asking = threading.Thread(target=self._ask_on, daemon=True)
-        asking.start()
+        threads = [threading.Thread(target=work, daemon=True) for work in (self._ask_on, self._spool_on)]
+        for thread in threads:
+            thread.start()
         tick = self._tick_now()
         while not self.stopping.is_set():
             self.stopping.wait(max(0.0, (tick + 1) * self._interval_s - self._grid_s - boot_time_s()))
             if not self.stopping.is_set() and self._tick_now() > tick:
                 tick = self._tick_now()
                 self._sample(tick)
-        asking.join(self._lease_s)
-        self._flush()
+        for thread in threads:
+            thread.join(self._lease_s)
+        self._keep()
+        self._send()
         self._holdings.leave()
 
     def _tick_now(self) -> int:
@@ -109,12 +115,13 @@ class CountingWorker:
         return boot_time_s() - self._answered_s > 0.6 * self._lease_s
 
     def _ask_on(self) -> None:
-        beat_at_s = flush_at_s = asked_at_s = 0.0
+        beat_at_s = send_at_s = asked_at_s = 0.0
         while not self.stopping.is_set():
             now_s = boot_time_s()
             try:
-                is_due, asked_at_s = now_s >= asked_at_s, max(asked_at_s, now_s + _NEWS_EVERY_S)
-                if now_s >= beat_at_s or (is_due and self._holdings.has_news()):
+                has_news = now_s >= asked_at_s and self._holdings.has_news()
+                asked_at_s = now_s + _NEWS_EVERY_S if now_s >= asked_at_s else asked_at_s
+                if now_s >= beat_at_s or has_news:
                     beat_at_s = now_s + self._lease_s / 3
                     self._holdings.step(load=0.1)
                     self._owned, self._answered_s = dict(self._holdings.epochs), now_s
@@ -123,40 +130,47 @@ class CountingWorker:
                 self._owned = {}
             except HarnessError as error:
                 print(error, file=sys.stderr, flush=True)
-            if now_s >= flush_at_s:
-                flush_at_s = now_s + 1.0
-                self._flush()
+            if now_s >= send_at_s:
+                send_at_s = now_s + 1.0
+                self._send()
             self.stopping.wait(0.1)
 
-    def _flush(self) -> None:
-        """Store what was sampled: live ones first, then what was spooled. What is not stored is spooled."""
+    def _spool_on(self) -> None:
+        while not self.stopping.is_set():
+            self._keep()
+            self.stopping.wait(0.5)
+
+    def _keep(self) -> None:
+        """Keep what was sampled in the spool, in the chunks that are to be stored."""
         with self._lock:
             sampled, self._sampled = self._sampled, defaultdict(list)
         chunks = [chunk for (stream, epoch), ticks in sampled.items() for chunk in make_chunks(stream, epoch, ticks)]
-        try:
-            if self._is_away():
-                raise HarnessError("the ledger is away")
-            self._samples.store(chunks, worker=self._name, replayed=False)
-        except HarnessError:
-            # The same chunks once more: where only the answer was lost, they are there already.
-            rows = [(*chunk.key, json.dumps([reading.tick for reading in chunk.readings])) for chunk in chunks]
-            self._spool.execute("BEGIN IMMEDIATE")
-            self._spool.executemany(
-                "INSERT OR IGNORE INTO chunks (stream, first, epoch, ticks) VALUES (?, ?, ?, ?)", rows
-            )
-            self._spool.execute("COMMIT")
-            return
-        self._replay()
+        rows = [(*chunk.key, json.dumps([reading.tick for reading in chunk.readings])) for chunk in chunks]
+        with self._open_spool() as spool:
+            spool.executemany("INSERT OR IGNORE INTO chunks (stream, first, epoch, ticks) VALUES (?, ?, ?, ?)", rows)
 
-    def _replay(self) -> None:
-        rows = self._spool.execute("SELECT stream, epoch, ticks FROM chunks ORDER BY first").fetchall()
-        chunks = [chunk for stream, epoch, ticks in rows for chunk in make_chunks(stream, epoch, json.loads(ticks))]
-        if chunks:
-            try:
-                self._samples.store(chunks, worker=self._name, replayed=True)
-            except HarnessError:
-                return
-            self._spool.execute("DELETE FROM chunks")
+    def _send(self) -> None:
+        """Store what is in the spool, the latest first. Where an answer was lost, the same chunks are there already."""
+        with self._open_spool() as spool:
+            rows = spool.execute(
+                "SELECT rowid, stream, epoch, ticks FROM chunks ORDER BY first DESC LIMIT 500"
+            ).fetchall()
+        chunks = [(row, chunk) for row, *of in rows for chunk in make_chunks(of[0], of[1], json.loads(of[2]))]
+        late = self._tick_now() - 10.0 / self._interval_s
+        for replayed in (False, True):
+            part = [(row, chunk) for row, chunk in chunks if (chunk.last_tick < late) is replayed]
+            if part and not self._is_away():
+                try:
+                    self._samples.store([chunk for _, chunk in part], worker=self._name, replayed=replayed)
+                except HarnessError:
+                    return
+                with self._open_spool() as spool:
+                    spool.executemany("DELETE FROM chunks WHERE rowid = ?", [(row,) for row, _ in part])
+
+    @contextmanager
+    def _open_spool(self) -> Iterator[sqlite3.Connection]:
+        with closing(sqlite3.connect(self._spool, timeout=30)) as spool, spool:
+            yield spool
 
 
 def make_chunks(stream: str, epoch: int, ticks: list[int]) -> Iterator[Chunk]:

@@ -11,7 +11,7 @@ from sqlalchemy.exc import DBAPIError
 
 from harness.errors import HarnessError, RequestError, SetupError
 from harness.store import database as database_module
-from harness.store.database import Database, Retry
+from harness.store.database import Database, LedgerAwayError, Retry, Timeouts
 from harness.store.ledger import Ledger
 from tests.servers.postgresql import Server
 
@@ -199,6 +199,17 @@ def test_a_server_that_stays_away_is_one_sentence(own_server: Server, monkeypatc
         own_server.start()
     assert [line.host for line in ledger.hosts(run)] == ["a"]
     ledger.close()
+
+
+def test_a_server_that_is_away_is_waited_for_as_long_as_the_caller_says(own_server: Server) -> None:
+    database = Database(own_server.url(), timeouts=Timeouts(connect_s=2.0, answer_s=2.0, give_up_s=0.5))
+    assert database.read(lambda db: db.execute(sql.text("SELECT 1")).scalar()) == 1
+    own_server.stop()
+    begun_s = time.monotonic()
+    with pytest.raises(LedgerAwayError, match="cannot use the ledger"):
+        database.read(lambda db: db.execute(sql.text("SELECT 1")).scalar())
+    assert time.monotonic() - begun_s < 20.0
+    database.close()
 
 
 def test_what_cannot_be_written_is_told_with_its_file(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -206,3 +207,10 @@ def test_a_hundred_thousand_streams_are_checked_within_a_second() -> None:
     assert find(whole) == []
     assert find(replace(whole, streams=[line._replace(sampled_ns=ns(60)) for line in streams]))
     assert time.process_time() - begun < 2.0 + 0.5, "two checks, and the making of the second view"
+
+
+@pytest.mark.parametrize("kind", Kind)
+def test_each_kind_is_explained(kind: Kind) -> None:
+    page = Path(__file__).parents[3] / "docs" / "troubleshooting.md"
+    section = page.read_text().partition("#### What `watch check` finds")[2].partition("\n### ")[0]
+    assert f"\n| {kind.value} | " in section

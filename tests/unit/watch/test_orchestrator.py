@@ -149,9 +149,9 @@ def test_duties_are_done_by_the_leader_alone_and_their_problems_are_told(ledger:
     epochs: list[int] = []
     others: list[int] = []
 
-    def note(epoch: int) -> list[LogEntry]:
+    def note(epoch: int) -> list[LogEntry | str]:
         epochs.append(epoch)
-        return [LogEntry(kind=LogKind.MEND, sentence="noted")]
+        return [LogEntry(kind=LogKind.MEND, sentence="noted"), "a sentence"]
 
     def fail(_epoch: int) -> list[LogEntry]:
         raise SetupError("there is no disk")
@@ -168,6 +168,7 @@ def test_duties_are_done_by_the_leader_alone_and_their_problems_are_told(ledger:
     assert {*epochs} == {1}
     assert others == []
     assert "noted" in sentences(ledger, LogKind.MEND)
+    assert "notes: a sentence" in sentences(ledger, LogKind.DUTY)
     follower.stop()
 
 
