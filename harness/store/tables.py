@@ -340,7 +340,7 @@ WATCH_CURSORS = sql.Table(  # up to where chunks were sent to another store of s
     sql.Column("label", sql.Text, nullable=False),  # where to, without its credentials
     sql.Column("revision", sql.Integer, nullable=False),  # grows with each write: of two senders one goes on
     sql.Column("through_ns", sql.BigInteger, nullable=False),  # all chunks that were stored until then were sent
-    sql.Column("sent", sql.JSON, nullable=False),  # digests of the chunks sent that were stored later than that
+    sql.Column("sent", sql.JSON, nullable=False),  # of chunks that were stored later and sent: digest and time
     sql.Column("samples", sql.BigInteger, nullable=False),  # that were sent
     sql.Column("refused", sql.BigInteger, nullable=False),  # samples that the other store refused
     sql.Column("problem", sql.Text),  # of the latest try; None: it succeeded

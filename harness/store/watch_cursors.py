@@ -8,7 +8,7 @@ that time was set back, chunks of the time in between are sent once more: the ot
 
 import hashlib
 import math
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -37,13 +37,16 @@ class Lane(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cursor:
-    """A place in the chunks of a lane. `samples`, `refused`: how many were sent, and refused there, of all times."""
+    """A place in the chunks of a lane. `sent`: by the digest of each chunk, when it was stored.
+
+    `samples`, `refused`: how many were sent, and refused there, of all times.
+    """
 
     name: str
     lane: Lane
     revision: int
     through_ns: int
-    sent: frozenset[str]
+    sent: Mapping[str, int]
     samples: int = 0
     refused: int = 0
 
@@ -95,7 +98,7 @@ class WatchCursors:
         """
         name = f"{target}/{lane}"
         begin_ns = now_ns() - round(SETTLED_S * 1e9)
-        fresh = {"revision": 0, "sent": [], "samples": 0, "refused": 0, "through_ns": begin_ns, "written_ns": now_ns()}
+        fresh = {"revision": 0, "sent": {}, "samples": 0, "refused": 0, "through_ns": begin_ns, "written_ns": now_ns()}
 
         def open_cursor(db: sql.Connection) -> Cursor:
             insert = (sqlite.insert if self._database.kind == SQLITE else postgresql.insert)(WATCH_CURSORS)
@@ -106,7 +109,7 @@ class WatchCursors:
                 lane=lane,
                 revision=row.revision,
                 through_ns=row.through_ns,
-                sent=frozenset(row.sent),
+                sent=dict(row.sent),
                 samples=row.samples,
                 refused=row.refused,
             )
@@ -139,20 +142,35 @@ class WatchCursors:
     ) -> Cursor | None:
         """Record chunks as sent; None where another process has moved the cursor meanwhile: it is the sender now."""
 
-        def advance(db: sql.Connection) -> Cursor | None:
-            moved = _move(db, cursor, chunks)
-            moved = replace(moved, samples=cursor.samples + samples, refused=cursor.refused + refused)
-            values = {
-                "revision": moved.revision,
-                "through_ns": moved.through_ns,
-                "sent": sorted(moved.sent),
-                "samples": moved.samples,
-                "refused": moved.refused,
-                "problem": None,
-            }
-            return moved if _write(db, cursor, values) else None
+        moved = replace(
+            cursor,
+            revision=cursor.revision + 1,
+            sent={**cursor.sent, **{chunk.digest: chunk.stored_ns for chunk in chunks}},
+            samples=cursor.samples + samples,
+            refused=cursor.refused + refused,
+        )
+        values = {
+            "revision": moved.revision,
+            "through_ns": moved.through_ns,
+            "sent": dict(moved.sent),
+            "samples": moved.samples,
+            "refused": moved.refused,
+            "problem": None,
+        }
+        return moved if self._database.write(lambda db: _write(db, cursor, values)) else None
 
-        return self._database.write(advance)
+    def settle(self, cursor: Cursor) -> Cursor:
+        """Return a cursor that holds as few digests as possible; it is written when it advances next."""
+
+        def settle(db: sql.Connection) -> Cursor:
+            settled_ns = _settled_ns(db)
+            waiting = _list_waiting(db, cursor, 1)
+            through_ns = min(settled_ns, waiting[0].stored_ns - 1) if waiting else settled_ns
+            through_ns = max(min(cursor.through_ns, settled_ns), through_ns)
+            later = {digest: stored_ns for digest, stored_ns in cursor.sent.items() if stored_ns > through_ns}
+            return replace(cursor, through_ns=through_ns, sent=later)
+
+        return self._database.read(settle)
 
     def tell_problem(self, cursor: Cursor, problem: str) -> None:
         """Record why chunks are not sent. The cursor stays where it is."""
@@ -168,9 +186,7 @@ class WatchCursors:
                 if now - row.written_ns > within_s * 1e9:
                     continue
                 lane = Lane(row.cursor.rpartition("/")[2])
-                cursor = Cursor(
-                    name=row.cursor, lane=lane, revision=0, through_ns=row.through_ns, sent=frozenset(row.sent)
-                )
+                cursor = Cursor(name=row.cursor, lane=lane, revision=0, through_ns=row.through_ns, sent=dict(row.sent))
                 waiting = _list_waiting(db, cursor, 1)
                 lags.append(
                     Lag(
@@ -207,20 +223,6 @@ def _list_waiting(db: sql.Connection, cursor: Cursor, most: int) -> list[StoredC
     )
     chunks = (StoredChunk(**row._asdict()) for row in db.execute(query).all())
     return [chunk for chunk in chunks if chunk.digest not in cursor.sent][:most]
-
-
-def _move(db: sql.Connection, cursor: Cursor, chunks: Sequence[StoredChunk]) -> Cursor:
-    """Move a cursor over chunks: up to the latest moment until which all were sent, and which is settled."""
-    settled_ns = _settled_ns(db)
-    sent = cursor.sent | {chunk.digest for chunk in chunks}
-    waiting = _list_waiting(db, replace(cursor, sent=sent), 1)
-    through_ns = min(settled_ns, waiting[0].stored_ns - 1) if waiting else settled_ns
-    through_ns = max(min(cursor.through_ns, settled_ns), through_ns)
-    later = sql.select(*_columns()).where(
-        _OF.stored_ns > through_ns, _OF.replayed == sql.literal(cursor.lane is Lane.REPLAYED)
-    )
-    later_digests = {StoredChunk(**row._asdict()).digest for row in db.execute(later).all()}
-    return replace(cursor, revision=cursor.revision + 1, through_ns=through_ns, sent=frozenset(sent & later_digests))
 
 
 def _write(db: sql.Connection, cursor: Cursor, values: dict[str, object]) -> bool:

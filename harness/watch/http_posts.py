@@ -8,6 +8,7 @@ import email.utils
 import ipaddress
 import socket
 import ssl
+import threading
 import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ MOST_AFTER_S = 300.0
 
 _MOST_ANSWER_BYTES = 2000
 _CONNECTS_WITHIN_S = 10.0
+_SPARE_S = 0.5  # for the time-outs of the connection to come first
 _METADATA = ipaddress.ip_address("fd00:ec2::254")
 
 FindAddresses = Callable[[str, int], list[str]]
@@ -125,13 +127,17 @@ class Posting:
 
     def __init__(self, url: str, *, answer_s: float, uses_proxy: bool = True) -> None:
         self._url, self._label, self._answer_s = url, make_label(urlsplit(url)), answer_s
-        timeout = httpx2.Timeout(answer_s, connect=min(answer_s, _CONNECTS_WITHIN_S))
-        self._http = httpx2.Client(
+        self._uses_proxy = uses_proxy
+        self._http = self._make_client()
+
+    def _make_client(self) -> httpx2.Client:
+        timeout = httpx2.Timeout(self._answer_s, connect=min(self._answer_s, _CONNECTS_WITHIN_S))
+        return httpx2.Client(
             headers={"User-Agent": f"ptp-harness/{__version__}", "Accept-Encoding": "identity"},
             verify=ssl.create_default_context(),
             timeout=timeout,
             follow_redirects=False,
-            trust_env=uses_proxy,
+            trust_env=self._uses_proxy,
         )
 
     def close(self) -> None:
@@ -166,16 +172,38 @@ class Posting:
         return self._send(url, content, {**headers, "Host": parts.netloc}, {"sni_hostname": host})
 
     def _send(self, url: str, content: bytes, headers: Mapping[str, str], extensions: dict[str, str]) -> Reply:
-        give_up_at = time.monotonic() + self._answer_s
+        """Send in a thread: a server that sends a byte now and then keeps within each time-out of the connection."""
+        client, outcome = self._http, list[Reply | Exception]()
+
+        def attempt() -> None:
+            try:
+                outcome.append(self._exchange(client, url, content, headers, extensions))
+            except Exception as error:
+                outcome.append(error)
+
+        thread = threading.Thread(target=attempt, name="post", daemon=True)
+        thread.start()
+        thread.join(self._answer_s + _SPARE_S)
+        if not outcome:
+            self._http = self._make_client()
+            client.close()
+            raise FailedTry("did not end its answer in time")
+        if isinstance(outcome[0], Exception):
+            raise outcome[0]
+        return outcome[0]
+
+    def _exchange(
+        self, client: httpx2.Client, url: str, content: bytes, headers: Mapping[str, str], extensions: dict[str, str]
+    ) -> Reply:
         try:
             with (
                 naming_failures(self._label),
-                self._http.stream("POST", url, content=content, headers=headers, extensions=extensions) as answer,
+                client.stream("POST", url, content=content, headers=headers, extensions=extensions) as answer,
             ):
                 body = b""
                 for chunk in answer.iter_raw():
                     body += chunk[:_MOST_ANSWER_BYTES]
-                    if len(body) >= _MOST_ANSWER_BYTES or time.monotonic() > give_up_at:
+                    if len(body) >= _MOST_ANSWER_BYTES:
                         break
                 return Reply(
                     status=answer.status_code,
@@ -193,7 +221,7 @@ def parse_retry_after(text: str | None, now_s: float) -> float | None:
     if text.strip().isdecimal():
         return min(float(text), MOST_AFTER_S)
     try:
-        moment = email.utils.parsedate_to_datetime(text)
-    except (ValueError, TypeError):
+        at_s = email.utils.parsedate_to_datetime(text).timestamp()
+    except (ValueError, TypeError, IndexError, OverflowError):
         return None
-    return min(max(0.0, moment.timestamp() - now_s), MOST_AFTER_S)
+    return min(max(0.0, at_s - now_s), MOST_AFTER_S)

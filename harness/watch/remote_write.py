@@ -28,7 +28,7 @@ MISDIRECTED_PAUSE_S = 300.0
 """Until a store that denies access, or has nothing at this address, is asked again."""
 
 _MOST_CHUNKS = 200
-_MOST_SAMPLES = 5000
+_MOST_SAMPLES = 10_000
 _REFUSED = (400, 409, 413, 422)
 """Answers about the samples of a request: they are never sent again. All others of 4xx are about where it was sent."""
 
@@ -101,6 +101,8 @@ class RemoteWriter:
         for parts in _pack(self._read_parts(chunks)):
             if not self._send(lane, parts):
                 break
+        if chunks and (place := self._places.get(lane)) is not None:
+            self._places[lane] = self._cursors.settle(place)
         return bool(chunks)
 
     def _read_parts(self, chunks: Sequence[StoredChunk]) -> Iterator[_Part]:

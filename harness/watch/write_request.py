@@ -17,6 +17,7 @@ HEADERS: Mapping[str, str] = {
     "X-Prometheus-Remote-Write-Version": "0.1.0",
 }
 _LENGTH_DELIMITED, _FIXED_64, _VARINT = 2, 1, 0
+_DOUBLE = struct.Struct("<d")
 
 MEANINGS: Mapping[str, str] = {
     "offset_seconds": "System clock minus PHC, by the fastest reading of the tick.",
@@ -57,7 +58,8 @@ def make_series(stream: str, interval_s: float, readings: Iterable[TickReading])
 
 def encode_request(series: Iterable[Series]) -> bytes:
     """Encode a WriteRequest, not compressed."""
-    return b"".join(_field(1, _encode_series(each)) for each in series)
+    frames: dict[int, tuple[bytes, bytes]] = {}  # the series of a stream have the same times
+    return b"".join(_field(1, _encode_series(each, frames)) for each in series)
 
 
 def compress_request(request: bytes) -> bytes:
@@ -83,18 +85,26 @@ def _seconds(value_ns: int | None) -> float | None:
     return None if value_ns is None else value_ns / 1e9
 
 
-def _encode_series(series: Series) -> bytes:
-    labels = (_field(1, _encode_label(name, value)) for name, value in sorted(series.labels.items()))
-    samples = (_field(2, _encode_sample(time_ms, value)) for time_ms, value in series.samples)
-    return b"".join((*labels, *samples))
+def _encode_series(series: Series, frames: dict[int, tuple[bytes, bytes]]) -> bytes:
+    parts = [_field(1, _encode_label(name, value)) for name, value in sorted(series.labels.items())]
+    for time_ms, value in series.samples:
+        frame = frames.get(time_ms)
+        if frame is None:
+            frame = frames[time_ms] = _frame_sample(time_ms)
+        parts += (frame[0], _DOUBLE.pack(value), frame[1])
+    return b"".join(parts)
 
 
 def _encode_label(name: str, value: str) -> bytes:
     return _field(1, name.encode()) + _field(2, value.encode())
 
 
-def _encode_sample(time_ms: int, value: float) -> bytes:
-    return _key(1, _FIXED_64) + struct.pack("<d", value) + _key(2, _VARINT) + encode_varint(time_ms)
+def _frame_sample(time_ms: int) -> tuple[bytes, bytes]:
+    """Encode what stands before and behind the value of a sample of this time."""
+    after = _key(2, _VARINT) + encode_varint(time_ms)
+    before = _key(1, _FIXED_64)
+    length = len(before) + _DOUBLE.size + len(after)
+    return _key(2, _LENGTH_DELIMITED) + encode_varint(length) + before, after
 
 
 def _field(number: int, content: bytes) -> bytes:

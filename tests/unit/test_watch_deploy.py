@@ -18,7 +18,8 @@ FOLDER = Path(__file__).parents[2] / "deploy" / "prometheus"
 PREFIX = "ptp_harness_watch"
 HOST = 'stream="host-1"'
 UNKNOWN, SILENT = f'{PREFIX}_streams{{state="unknown"}}', f'{PREFIX}_workers{{state="silent"}}'
-BEYOND = f'{PREFIX}_clock_beyond_limit_ratio{{{HOST}, quantity="phc_offset_ns", statistic="p99"}}'
+BEYOND = f'{PREFIX}_clock_beyond_limit_ratio{{{HOST}, quantity="phc_offset_ns", statistic="p99_abs"}}'
+MEDIAN = BEYOND.replace("p99_abs", "median_abs")
 UNSENT = f'{PREFIX}_unsent_age_seconds{{target="http://store", lane="live"}}'
 
 FINE = {
@@ -27,6 +28,8 @@ FINE = {
     f'{PREFIX}_clock_state{{{HOST}, state="broken"}}': "0x200",
     f'{PREFIX}_clock_state{{{HOST}, state="unknown"}}': "0x200",
     BEYOND: "0.001x200",
+    MEDIAN: "0.05x200",
+    BEYOND.replace("p99_abs", "max"): "0x200",
     f'{PREFIX}_streams{{state="ok"}}': "100x200",
     UNKNOWN: "1x200",
     f"{PREFIX}_led": "1x200",
@@ -88,16 +91,26 @@ def write_rules(folder: Path) -> None:
 
 
 LABELS = {
-    "WatchClockNearLimit": {"stream": "host-1", "quantity": "phc_offset_ns"},
+    "WatchClockNearLimit": {"stream": "host-1", "quantity": "phc_offset_ns", "statistic": "p99_abs"},
     "WatchSendingLags": {"target": "http://store", "lane": "live"},
 }
 
 
-def refute(folder: Path, promtool: Path, series: dict[str, str], claims: Sequence[tuple[str, str, bool]]) -> str:
+def refute(
+    folder: Path,
+    promtool: Path,
+    series: dict[str, str],
+    claims: Sequence[tuple[str, str, bool]],
+    labels: dict[str, str] | None = None,
+) -> str:
     """What promtool says against these claims: at a time, an alert fires or not; empty if nothing."""
     write_rules(folder)
     tests = [
-        {"eval_time": at, "alertname": name, "exp_alerts": [{"exp_labels": LABELS.get(name, {})}] if fires else []}
+        {
+            "eval_time": at,
+            "alertname": name,
+            "exp_alerts": [{"exp_labels": labels or LABELS.get(name, {})}] if fires else [],
+        }
         for at, name, fires in claims
     ]
     inputs = [{"series": name, "values": values} for name, values in series.items()]
@@ -131,6 +144,11 @@ def test_each_alert_fires_for_what_it_is_about_and_for_nothing_else(promtool: Pa
     assert refute(tmp_path, promtool, FINE, [("80m", "WatchClockBroken", True)]) != ""
     for name, series in ALARMS.items():
         assert refute(tmp_path, promtool, FINE | series, [(AFTER.get(name, "80m"), name, True)]) == "", name
+
+
+def test_a_median_comes_near_its_limit_when_a_quarter_is_beyond_it(promtool: Path, tmp_path: Path) -> None:
+    labels = {**LABELS["WatchClockNearLimit"], "statistic": "median_abs"}
+    assert refute(tmp_path, promtool, FINE | {MEDIAN: "0.3x200"}, [("80m", "WatchClockNearLimit", True)], labels) == ""
 
 
 def test_a_stream_that_has_just_begun_is_no_news(promtool: Path, tmp_path: Path) -> None:

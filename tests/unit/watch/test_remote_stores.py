@@ -97,7 +97,7 @@ def test_samples_are_there_once_with_their_times_and_values_also_late_ones_and_t
     samples.store([live], worker="w", replayed=False)
     send(ledger, series_store)
     with ledger.database.connect() as db:  # the process ended after the store answered, and before it wrote that down
-        db.execute(WATCH_CURSORS.update().values(sent=[], revision=WATCH_CURSORS.c.revision + 1))
+        db.execute(WATCH_CURSORS.update().values(sent={}, revision=WATCH_CURSORS.c.revision + 1))
     send(ledger, series_store)
     late = make_chunk("host-1", range(now - 1200, now - 1140), opinion_ns=None, chrony_bound_ns=None)
     samples.store([late], worker="w", replayed=True)
