@@ -117,9 +117,9 @@ def watched_hosts(ctx: Context, incomplete: str) -> Completions:
     return _complete(lambda: _kept_of(str(run)), incomplete) if run else []
 
 
-def streams(incomplete: str) -> Completions:
-    """Complete hosts that are watched."""
-    return _complete(_streams, incomplete)
+def watched_streams(incomplete: str) -> Completions:
+    """Complete clocks that are watched."""
+    return _complete(_watched_streams, incomplete)
 
 
 def _complete(list_words: Callable[[], Iterable[tuple[str, str]]], incomplete: str) -> Completions:
@@ -177,7 +177,7 @@ def _kept_of(run: str) -> Completions:
     return [(line.host, line.instance_type) for line in lines if line.state is HostState.KEPT]
 
 
-def _streams() -> Completions:
+def _watched_streams() -> Completions:
     from harness.store.watch_streams import WatchStreams
 
     ledger = _existing_ledger()

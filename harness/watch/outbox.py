@@ -64,6 +64,7 @@ class Outbox:
         while self._changes or self._chunks:
             changes, self._changes = self._changes[:AT_ONCE], self._changes[AT_ONCE:]
             chunks, self._chunks = self._chunks[:AT_ONCE], self._chunks[AT_ONCE:]
+            await self._keep_rows()  # theirs, which are forgotten once they are stored: none may come later
             if await self._store(changes, chunks):
                 self.stored += len(chunks)
             elif not await self._put_aside(changes, chunks):

@@ -53,7 +53,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class OpenRow:
-    """A packed reading of a chunk that is not closed yet; `chunk` numbers the chunk, as its minute does."""
+    """A packed reading of a chunk that is not closed yet; `chunk` is the first tick of the chunk."""
 
     stream: str
     epoch: int
@@ -172,11 +172,11 @@ class Spool:
                     PackedChunk(
                         stream=stream,
                         epoch=epoch,
-                        first_tick=taken[0][0],
+                        first_tick=min(chunk, taken[0][0]),  # as the chunk would have it that it was to become
                         last_tick=taken[-1][0],
                         columns=ReadingRows(packed=b"".join(row for _, row in taken)).encode(),
                     )
-                    for (stream, epoch, _), taken in [*groups.items()][begin : begin + _THIN_AT_ONCE]
+                    for (stream, epoch, chunk), taken in [*groups.items()][begin : begin + _THIN_AT_ONCE]
                 ]
             )
 

@@ -21,7 +21,7 @@ from harness.store.watch_sources import StreamSetup, WatchSources
 from harness.store.watch_streams import HEARTBEAT_S
 from harness.watch.grid import MOST_APART_S, Grid
 from harness.watch.held_stream import CHUNK_S, HeldStream
-from harness.watch.holdings import Holdings
+from harness.watch.holdings import TRUSTED_PART, Holdings
 from harness.watch.host_route import StreamSourceError, read_route
 from harness.watch.judging import MakeJudge, StateStore
 from harness.watch.ledger_calls import LedgerCalls, LedgerSilentError, Urgency
@@ -95,6 +95,8 @@ class StreamWorker:
         self.outbox = Outbox(self._holdings.worker, self._calls, parts.samples, parts.states, parts.spool)
         self._ledger_id: str | None = None
         self._refused_since_s: float | None = None
+        self._trusted_until_s = 0.0
+        self._flushing = asyncio.Lock()
         self._figures = WorkerFigures()
         self._told_apart = self._told_set = False
 
@@ -138,7 +140,7 @@ class StreamWorker:
         """Close all chunks, tell or spool them, and leave the ledger."""
         for stream in [*self._streams]:
             self._drop(stream)
-        await self.outbox.flush()
+        await self._flush()
         try:
             await self._calls.call(self._holdings.leave, urgency=Urgency.STATES, within_s=self._times.answer_s)
         except HarnessError as error:
@@ -160,7 +162,7 @@ class StreamWorker:
     async def _beat(self) -> None:
         ready = {stream for stream in self._coming if stream in self._streams and self._streams[stream].is_ready}
         step = partial(self._step, ready, self._figures.measure_load(), {*self._streams}, dict(self._owned))
-        was_away = self._calls.away_since_s is not None
+        was_away, begun_s = self._calls.away_since_s is not None, self._holdings.now()
         try:
             done = await self._calls.call(step, urgency=Urgency.HEARTBEAT, within_s=self._times.answer_s)
         except ConflictError:
@@ -175,6 +177,7 @@ class StreamWorker:
         if was_away:
             _log.warning("the ledger is back")
         self._refused_since_s = None
+        self._trusted_until_s = begun_s + TRUSTED_PART * self._holdings.lease_s
         if self._ledger_id is None:
             await self.outbox.check_ledger(done.ledger_id)
             self._ledger_id = done.ledger_id
@@ -297,11 +300,11 @@ class StreamWorker:
     # -- ticks
 
     def _may_ask(self) -> bool:
-        """Whether ticks may be asked for: by the lease, or in local mode since nobody can tell us otherwise.
+        """Whether ticks may be asked for: while the lease surely goes on, or in local mode.
 
-        A worker without a stream asks for ticks of those that come to it.
+        A process that was paused for longer than its lease asks for none before it has heard what is still its own.
         """
-        return self._calls.away_since_s is not None or not self._owned or bool(self._holdings.current())
+        return self._calls.away_since_s is not None or self._holdings.now() < self._trusted_until_s
 
     def _take_tick(self, stream: str, tick: int, reading: TickReading | None) -> None:
         held = self._streams.get(stream)
@@ -353,9 +356,13 @@ class StreamWorker:
             except TimeoutError:
                 pass
             self._wake.clear()
-            await self.outbox.flush()
+            await asyncio.shield(self._flush())  # what is on its way arrives, also where this worker ends meanwhile
             if self.outbox.spooled:
                 await self.outbox.replay(self._times.flush_s / 2)
+
+    async def _flush(self) -> None:
+        async with self._flushing:
+            await self.outbox.flush()
 
     def snapshot(self) -> dict[str, Any]:
         """Describe this worker now, as JSON-ready data: its streams, its lag, the spool, the circuit to the ledger."""

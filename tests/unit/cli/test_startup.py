@@ -117,3 +117,14 @@ def test_watching_a_run_loads_no_numpy() -> None:
     program = "import sys, harness.cli.watch, harness.runs.run_watch, harness.runs.campaign_run\nprint(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=300, check=True)
     assert {"numpy", "rich"} & {*done.stdout.split()} == set()
+
+
+def test_a_worker_of_a_watch_loads_no_numpy_and_no_cloud() -> None:
+    """Each worker stays small: a thousand of its streams take less than what these would."""
+    program = (
+        "import sys, harness.cli.watch_worker, harness.watch.worker, harness.watch.worker_figures\nprint(*sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=300, check=True)
+    assert {"numpy", "pyarrow", "pandas", "boto3", "pydantic", "rich", "ansible_runner"} & {
+        *done.stdout.split()
+    } == set()

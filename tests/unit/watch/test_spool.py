@@ -75,10 +75,10 @@ def test_changes_of_state_come_back(spool: Spool) -> None:
 
 
 def test_the_readings_of_a_worker_that_was_killed_are_the_chunks_that_it_was_making(spool: Spool, file: Path) -> None:
-    rows = [a_row(tick, chunk=tick // 60 * 60) for tick in range(30, 90)]
+    rows = [a_row(tick, chunk=max(30, tick // 60 * 60)) for tick in range(30, 90)]
     spool.keep_open(rows[:40])
     spool.keep_open(rows[35:])
-    spool.keep_open([a_row(5, stream="b")])
+    spool.keep_open([a_row(5, chunk=5, stream="b")])
     spool.close()
     again = Spool(file, "w1")
     read = {(chunk.stream, chunk.first_tick): chunk for chunk in again.read_oldest(100)}
@@ -92,7 +92,7 @@ def test_the_readings_of_a_worker_that_was_killed_are_the_chunks_that_it_was_mak
 
 
 def test_what_is_stored_is_no_longer_open(spool: Spool, file: Path) -> None:
-    spool.keep_open([a_row(tick) for tick in range(70)])
+    spool.keep_open([a_row(tick, chunk=tick // 60 * 60) for tick in range(70)])
     spool.forget_open([a_chunk(0)])
     spool.add([a_chunk(0)])
     spool.close()

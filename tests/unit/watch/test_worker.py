@@ -327,6 +327,22 @@ def test_each_tick_is_judged_and_a_change_is_told_at_once(ledger_url: str, tmp_p
     run(ledger_url, tmp_path, act)
 
 
+def test_what_a_worker_has_sampled_is_stored_when_it_ends(ledger_url: str, tmp_path: Path) -> None:
+    async def act(watch: Watch) -> None:
+        streams = await watch.add(30)
+        worker = watch.start("w1")
+        await until(lambda: len(watch.sampled("w1")) == 30 and min(watch.sampled("w1").values()) >= 12)
+        before = watch.sampled("w1")
+        worker.stop()
+        await watch.stop("w1")
+        assert {stream: len(watch.samples.read(stream, 0, 2**60)) >= before[stream] for stream in streams} == (
+            dict.fromkeys(streams, True)
+        )
+        assert worker.snapshot()["waiting"] == 0
+
+    run(ledger_url, tmp_path, act)
+
+
 def test_a_name_that_another_worker_has_is_refused(ledger_url: str, tmp_path: Path) -> None:
     async def act(watch: Watch) -> None:
         await watch.add(1)
