@@ -170,9 +170,10 @@ class WatchStates:
         words = [word for names in _split([*streams]) for word in self._read_words(names)]
         return {word.stream: word for word in words}
 
-    def _read_words(self, streams: Sequence[str] | None) -> Sequence[StreamWord]:
-        stream = WATCH_STREAMS.c
-        columns = [column for column in WATCH_STATES.columns if column.name not in ("stream", "epoch", "judging")]
+    def _read_words(self, streams: Sequence[str] | None, *, figures: bool = True) -> Sequence[StreamWord]:
+        stream, others = WATCH_STREAMS.c, ("stream", "epoch", "judging", "latest")
+        columns: list[Any] = [column for column in WATCH_STATES.columns if column.name not in others]
+        columns.append(_OF.latest if figures else sql.null().label("latest"))
         query = (
             sql.select(
                 stream.stream,
@@ -219,9 +220,12 @@ class WatchStates:
         gone = sql.delete(WATCH_STATES).where(_OF.stream.not_in(sql.select(WATCH_STREAMS.c.stream)))
         return self._database.write(lambda db: int(db.execute(old).rowcount) + int(db.execute(gone).rowcount))
 
-    def list(self) -> Sequence[StreamWord]:
-        """List the words about all streams that are watched, by name; UNKNOWN for those without a word that counts."""
-        return self._read_words(None)
+    def list(self, *, figures: bool = True) -> Sequence[StreamWord]:
+        """List the words about all streams that are watched, by name; UNKNOWN for those without a word that counts.
+
+        Without `figures` the latest ones are left out, which are most of what there is to read.
+        """
+        return self._read_words(None, figures=figures)
 
 
 def _name(line: StateLine) -> str:

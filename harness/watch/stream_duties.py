@@ -41,7 +41,7 @@ class StreamDuties:
 
         Writes nothing where this leadership is over. Each second is often enough.
         """
-        conditions = [condition for word in self._states.list() if (condition := make_condition(word))]
+        conditions = [condition for word in self._states.list(figures=False) if (condition := make_condition(word))]
         now_ns = self._database.read(read_now)
         going_on = self._incidents.list(most=100_000)
         changed = update_incidents(conditions, going_on, now_ns)
@@ -53,12 +53,14 @@ class StreamDuties:
     def write_days(self, _leadership: int) -> Sequence[str]:
         """Write the figures of the latest whole day of a few streams that have none; return a sentence where some lack.
 
-        Called each minute, it has summed up 10,000 streams by the end of the next day. Days that are written twice, by
-        two leaders, are the same.
+        A day at 1 Hz takes 1.4 s of a core, 3.3 s with the profiles that come along: called each minute, it has summed
+        up 10,000 streams by the end of the next day. Days that are written twice, by two leaders, are the same.
         """
         day = _find_day(self._database.read(read_now))
         have = self._days.list_streams(day)
-        words = [word for word in self._states.list() if word.stream not in have and word.sampled_ns is not None]
+        words = [
+            word for word in self._states.list(figures=False) if word.stream not in have and word.sampled_ns is not None
+        ]
         problems = []
         for word in words[:_AT_ONCE]:
             problem = self._write_day(word, day)

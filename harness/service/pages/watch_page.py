@@ -51,7 +51,7 @@ def show_watch(
 ) -> Response:
     """Show all clocks that are watched: a mark for each, and those that a filter chooses as rows, the worst first."""
     database = context.ledger.database
-    words = [*WatchStates(database).list()]
+    words = [*WatchStates(database).list(figures=False)]
     counts = Counter(word.state for word in words)
     filtered = bool(state or worker or name)
     chosen = [word for word in words if _is_chosen(word, state, worker, name)] if filtered else _list_bad(words)
