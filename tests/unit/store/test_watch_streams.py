@@ -11,7 +11,7 @@ from harness.errors import ConflictError
 from harness.store.ledger import Ledger
 from harness.store.watch_streams import NewStream, WatchStreams
 
-LEASE_S = 0.6
+LEASE_S = 1.5
 
 
 @pytest.fixture
