@@ -128,9 +128,9 @@ _WATCH = {
     "serve": Command("harness.cli.watch_serve:serve", "Lead the watch of streams, here, until it is stopped."),
     "status": Command(
         "harness.cli.watch_serve:status",
-        "Show the watch: leader, workers with load and heartbeat, streams by state.",
+        "Show who leads, what workers do, and the states of clocks.",
     ),
-    "check": Command("harness.cli.watch_serve:check", "Check whether what the ledger says of the watch fits together."),
+    "check": Command("harness.cli.watch_serve:check", "Check that what the ledger says fits together."),
 }
 _LAB: Mapping[str, Command | Group] = {
     "build": Command("harness.cli.lab:build", "Make what all lab hosts share."),
@@ -170,7 +170,7 @@ COMMANDS: Mapping[str, Command | Group] = {
     "schedule": Group("Campaigns that a service submits at set times.", _SCHEDULE),
     "site": Group("The sites to which a hub gives campaigns.", _SITE),
     "cluster": Group("Campaigns on Kubernetes, whose pods share the hosts of a run.", _CLUSTER),
-    "watch": Group("Clocks that are watched all the time: streams, workers, and who leads them.", _WATCH),
+    "watch": Group("Clocks that are watched all the time, by workers.", _WATCH),
     "image": Group("Machine images of your own to start campaigns from (EC2).", _IMAGE),
     "ledger": Group("The database of runs, hosts and steps.", _LEDGER),
     "profiles": Command("harness.cli.profiles:profiles", "List the limits of standards, regulations and vendors."),

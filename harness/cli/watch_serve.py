@@ -65,7 +65,7 @@ def serve(
 
 
 def status(json: Json = False) -> None:
-    """Show the watch: leader, workers with load and heartbeat, streams by state.
+    """Show who leads, what workers do, and the states of clocks.
 
     A clock whose latest word is old is unknown, whatever that word was.
 
@@ -88,7 +88,7 @@ def check(
     mends: Annotated[bool, typer.Option("--mend", help="Mend what is safe to mend, where it is seen twice.")] = False,
     json: Json = False,
 ) -> None:
-    """Check whether what the ledger says of the watch fits together.
+    """Check that what the ledger says fits together.
 
     Each inconsistency comes with what to do about it; exit code 1 where there is one. The leader checks the same each
     five seconds, and mends by itself what is safe to mend: a lease that is over, a worker that has other streams than

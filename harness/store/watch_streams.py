@@ -176,6 +176,8 @@ class WatchStreams:
     def register(self, worker: str, *, capacity: float, score: float, process: str, version: str) -> int:
         """Register a worker; return the number of its registration, which all that it writes names.
 
+        A process that registers anew keeps its streams, with new epochs; those of an earlier process are free.
+
         Raises ConflictError where another process that lives has this name.
         """
         values = {"capacity": capacity, "score": score, "process": process, "version": version, "load": 0.0}
@@ -193,8 +195,11 @@ class WatchStreams:
                 db.execute(WATCH_WORKERS.insert().values(worker=worker, **alive))
             else:
                 db.execute(WATCH_WORKERS.update().where(WATCH_WORKERS.c.worker == worker).values(**alive))
-            # What an earlier process of this name had is taken anew, with another epoch.
-            db.execute(WATCH_STREAMS.update().where(_OF.owner == worker).values(owner=None, until_ns=None))
+            # The same process goes on with its streams in other epochs; what an earlier one had is free.
+            goes_on = there is not None and there.process == process
+            kept = {"epoch": _OF.epoch + 1, "until_ns": now_ns() + self._lease_ns}
+            free = {"owner": None, "until_ns": None}
+            db.execute(WATCH_STREAMS.update().where(_OF.owner == worker).values(**(kept if goes_on else free)))
             return number
 
         try:

@@ -40,7 +40,7 @@ class WatchedStream(NamedTuple):
 
 
 class StrangeSamples(NamedTuple):
-    """Samples of late that are not of the owner and epoch that the ledger has of their stream.
+    """Samples of late that are not of the owner and epoch that the ledger has of their stream, in so many chunks.
 
     `owner`, `owner_epoch`: of the ledger. `owner_from_tick`: the first that the owner stored with that epoch, if any.
     """
@@ -48,8 +48,9 @@ class StrangeSamples(NamedTuple):
     stream: str
     worker: str
     epoch: int
+    first_tick: int
     last_tick: int
-    stored_ns: int
+    chunks: int
     interval_s: float
     owner: str | None
     owner_epoch: int
@@ -156,10 +157,9 @@ class WatchViews:
         columns = (_CHUNK.stream, _CHUNK.worker, _CHUNK.epoch, _OF.interval_s, _OF.owner, _OF.epoch.label("now"))
         late = (_CHUNK.stored_ns > now_ns() - round(LATE_S * 1e9)) & sql.not_(_CHUNK.replayed)
         strange = sql.or_(_OF.epoch != _CHUNK.epoch, _OF.owner != _CHUNK.worker)
+        first, last = sql.func.min(_CHUNK.first_tick), sql.func.max(_CHUNK.last_tick)
         latest = (
-            sql.select(
-                *columns, sql.func.max(_CHUNK.last_tick).label("last"), sql.func.max(_CHUNK.stored_ns).label("at")
-            )
+            sql.select(*columns, first.label("first"), last.label("last"), sql.func.count().label("chunks"))
             .select_from(WATCH_CHUNKS.join(WATCH_STREAMS, _OF.stream == _CHUNK.stream))
             .where(late, strange)
             .group_by(*columns)
@@ -170,17 +170,8 @@ class WatchViews:
         begun = sql.select(sql.func.min(owners.c.first_tick)).where(
             owners.c.stream == of.stream, owners.c.epoch == of.now, owners.c.worker == of.owner
         )
-        row = (
-            of.stream,
-            of.worker,
-            of.epoch,
-            of["last"],
-            of.at,
-            of.interval_s,
-            of.owner,
-            of.now,
-            begun.scalar_subquery(),
-        )
+        sampled = (of.stream, of.worker, of.epoch, of["first"], of["last"], of.chunks)
+        row = (*sampled, of.interval_s, of.owner, of.now, begun.scalar_subquery())
         query = sql.select(*row).order_by(of.stream, of.worker, of.epoch)
         return [StrangeSamples._make(each) for each in self._database.read(lambda db: db.execute(query).all())]
 

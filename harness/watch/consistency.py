@@ -13,6 +13,7 @@ from enum import StrEnum
 from harness.store.watch_streams import WorkerLine
 from harness.store.watch_view import StrangeSamples, WatchView
 
+_CHUNKS_OF_WHO_GOES_ON = 2
 SEVERAL = 3
 """So many names are in a sentence; the rest is counted."""
 
@@ -271,7 +272,7 @@ def _check_strange(view: WatchView, workers: Mapping[str, WorkerLine], handover_
     for samples in view.strange:
         if samples.epoch == samples.owner_epoch:
             doubles[samples.worker].append(samples.stream)
-        elif samples.epoch > samples.owner_epoch or _overlap_s(samples) > handover_s:
+        elif samples.epoch > samples.owner_epoch or _goes_on(samples, handover_s):
             unknown[samples.worker].append(samples.stream)
     for worker, streams in sorted(doubles.items()):
         lives = worker in workers and workers[worker].lives
@@ -295,11 +296,14 @@ def _check_strange(view: WatchView, workers: Mapping[str, WorkerLine], handover_
         )
 
 
-def _overlap_s(samples: StrangeSamples) -> float:
-    """How long a worker went on with a stream after its next owner had begun, s."""
-    if samples.owner_from_tick is None:
-        return 0.0
-    return (samples.last_tick - samples.owner_from_tick) * samples.interval_s
+def _goes_on(samples: StrangeSamples, handover_s: float) -> bool:
+    """Whether a worker goes on with a stream long after its next owner had begun.
+
+    One that was cut off goes on alone until it learns of that: it stores one chunk of then as it comes back.
+    """
+    if samples.owner_from_tick is None or samples.chunks < _CHUNKS_OF_WHO_GOES_ON:
+        return False
+    return (samples.first_tick - samples.owner_from_tick) * samples.interval_s > handover_s
 
 
 def _check_grids(found: _Found, limits: CheckLimits) -> Iterator[Inconsistency]:

@@ -62,12 +62,17 @@ class Holdings:
         if beat is None:
             self._forget()
             return
-        self.epochs, self._trusted_until_s = dict(beat.held), begun + TRUSTED_PART * self.lease_s
-        self._give_back({stream: beat.held[stream] for stream in beat.left_out})
-        self._mark = beat.mark
+        self._trusted_until_s, self._mark = begun + TRUSTED_PART * self.lease_s, beat.mark
+        # What is sampled changes in one step: no tick is missed while streams are claimed anew.
+        held = {stream: epoch for stream, epoch in beat.held.items() if stream not in beat.left_out}
         missing = beat.wanted - beat.held.keys()
-        if missing:
-            self.epochs |= self.streams.claim(self.worker, registration, missing, ready=self.ready & missing)
+        try:
+            if beat.left_out:
+                self.streams.release(self.worker, {stream: beat.held[stream] for stream in beat.left_out})
+            if missing:
+                held |= self.streams.claim(self.worker, registration, missing, ready=self.ready & missing)
+        finally:
+            self.epochs = held
         self.coming = missing - self.epochs.keys()
         self.ready &= self.coming
 
@@ -91,7 +96,8 @@ class Holdings:
     def leave(self) -> None:
         """Give all streams back, and end; a database that is away does so when the lease is over."""
         try:
-            self._give_back(dict(self.epochs))
+            if self.epochs:
+                self.streams.release(self.worker, dict(self.epochs))
             if self._registration is not None:
                 self.streams.leave(self.worker, self._registration)
         except HarnessError:
@@ -112,8 +118,3 @@ class Holdings:
     def _forget(self) -> None:
         self._registration, self.epochs, self.coming = None, {}, frozenset()
         self.ready.clear()
-
-    def _give_back(self, epochs: Mapping[str, int]) -> None:
-        if epochs:
-            self.streams.release(self.worker, epochs)
-            self.epochs = {stream: epoch for stream, epoch in self.epochs.items() if stream not in epochs}

@@ -59,9 +59,8 @@ class CountingWorker:
         self._spool = folder / f"{name}.spool"
         with self._open_spool() as spool:
             spool.execute("PRAGMA journal_mode=WAL")
-            spool.execute(
-                "CREATE TABLE IF NOT EXISTS chunks (stream, epoch, first, ticks, PRIMARY KEY (stream, epoch, first))"
-            )
+            columns = "stream, first, epoch, ticks, late, PRIMARY KEY (stream, epoch, first)"
+            spool.execute(f"CREATE TABLE IF NOT EXISTS chunks ({columns})")
         self._grid_s = WatchViews(self._database, lease_s=lease_s).read_now() / 1e9 - boot_time_s()
         self._answered_s = boot_time_s()
         self._owned: dict[str, int] = {}
@@ -145,20 +144,23 @@ class CountingWorker:
         with self._lock:
             sampled, self._sampled = self._sampled, defaultdict(list)
         chunks = [chunk for (stream, epoch), ticks in sampled.items() for chunk in make_chunks(stream, epoch, ticks)]
-        rows = [(*chunk.key, json.dumps([reading.tick for reading in chunk.readings])) for chunk in chunks]
+        late = self._is_away()
+        rows = [(*chunk.key, json.dumps([reading.tick for reading in chunk.readings]), late) for chunk in chunks]
         with self._open_spool() as spool:
-            spool.executemany("INSERT OR IGNORE INTO chunks (stream, first, epoch, ticks) VALUES (?, ?, ?, ?)", rows)
+            spool.executemany("INSERT OR IGNORE INTO chunks VALUES (?, ?, ?, ?, ?)", rows)
 
     def _send(self) -> None:
         """Store what is in the spool, the latest first. Where an answer was lost, the same chunks are there already."""
         with self._open_spool() as spool:
-            rows = spool.execute(
-                "SELECT rowid, stream, epoch, ticks FROM chunks ORDER BY first DESC LIMIT 500"
-            ).fetchall()
-        chunks = [(row, chunk) for row, *of in rows for chunk in make_chunks(of[0], of[1], json.loads(of[2]))]
-        late = self._tick_now() - 10.0 / self._interval_s
+            query = "SELECT rowid, late, stream, epoch, ticks FROM chunks ORDER BY first DESC LIMIT 500"
+            rows = spool.execute(query).fetchall()
         for replayed in (False, True):
-            part = [(row, chunk) for row, chunk in chunks if (chunk.last_tick < late) is replayed]
+            part = [
+                (row, chunk)
+                for row, late, stream, epoch, ticks in rows
+                if bool(late) is replayed
+                for chunk in make_chunks(stream, epoch, json.loads(ticks))
+            ]
             if part and not self._is_away():
                 try:
                     self._samples.store([chunk for _, chunk in part], worker=self._name, replayed=replayed)

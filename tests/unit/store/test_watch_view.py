@@ -13,7 +13,7 @@ from harness.store.watch_mending import WatchMending
 from harness.store.watch_streams import NewStream, WatchStreams
 from harness.store.watch_view import WatchViews
 
-LEASE_S = 0.5
+LEASE_S = 1.5
 
 
 class Watch:
@@ -139,7 +139,12 @@ def test_a_worker_that_is_to_register_anew_learns_it_by_its_heartbeat(watch: Wat
     assert watch.streams.beat("w", watch.registrations["w"], load=0, score=1) is None
     again = watch.streams.register("w", capacity=9.0, score=1.0, process="w/1", version="1")
     assert again > watch.registrations["w"]
-    assert watch.streams.claim("w", again, ["a"]) == {"a": 2}
+    beat = watch.streams.beat("w", again, load=0, score=1)
+    assert beat is not None
+    assert beat.held == {"a": 2}, "it goes on with what it has, in another epoch"
+    time.sleep(LEASE_S + 0.1)
+    later = watch.streams.register("w", capacity=9.0, score=1.0, process="w/2", version="1")
+    assert watch.streams.claim("w", later, ["a"]) == {"a": 3}, "another process takes it as any other worker does"
 
 
 def test_sums_change_with_every_change_that_a_plan_depends_on(watch: Watch) -> None:

@@ -121,13 +121,15 @@ def test_streams_without_samples_are_one_fault_of_their_worker() -> None:
 
 
 def test_samples_by_another_epoch_or_worker_are_found() -> None:
-    usual = {"stored_ns": ns(5), "interval_s": 1.0, "owner": "a", "owner_epoch": 2, "owner_from_tick": 1000}
+    usual = {"first_tick": 990, "chunks": 2, "interval_s": 1.0, "owner": "a", "owner_epoch": 2, "owner_from_tick": 1000}
     double = StrangeSamples(stream="s", worker="b", epoch=2, last_tick=1005, **usual)  # type: ignore[arg-type]
     found = only(view([stream("s", epoch=2)], strange=[double]))
     assert (found.kind, found.worker, found.mend) == (Kind.DOUBLE, "b", Mend.REGISTER_ANEW)
     handoff = StrangeSamples(stream="s", worker="b", epoch=1, last_tick=1003, **usual)  # type: ignore[arg-type]
     assert find(view([stream("s", epoch=2)], strange=[handoff])) == []
-    goes_on = handoff._replace(last_tick=1013)
+    comes_back = handoff._replace(first_tick=1013, last_tick=1070, chunks=1)
+    assert find(view([stream("s", epoch=2)], strange=[comes_back])) == []
+    goes_on = comes_back._replace(chunks=2)
     assert only(view([stream("s", epoch=2)], strange=[goes_on])).kind is Kind.UNKNOWN_HOLDING
     of_the_future = handoff._replace(epoch=9)
     assert only(view([stream("s", epoch=2)], strange=[of_the_future])).kind is Kind.UNKNOWN_HOLDING
