@@ -14,7 +14,7 @@ from harness.model.watched import StreamState
 from harness.store.watch_figures import ClockFigures, WatchFigures
 
 PREFIX = "ptp_harness_watch"
-MOST_CLOCKS = 10_000
+MOST_CLOCKS = 5_000
 """With more streams than these, the clocks themselves are left out: remote write has their samples."""
 
 _MOST_LIMITS = 40
