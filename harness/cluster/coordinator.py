@@ -14,11 +14,11 @@ from pathlib import Path
 from lightkube.resources.batch_v1 import Job
 
 from harness.campaign.campaign import Campaign
+from harness.cluster.campaign_text import decode_campaign
 from harness.cluster.connection import ClusterError, Connection, telling_errors
 from harness.cluster.jobs import (
     CAMPAIGN_FILE,
     PodOptions,
-    decode_campaign,
     make_disruption_budget,
     name_coordinator,
 )

@@ -86,6 +86,11 @@ def _find_unplaced(pods: Iterable[Pod]) -> PodTrouble | None:
     return None
 
 
+def is_unplaced(pod: Pod) -> bool:
+    """Whether the scheduler found no node for a pod."""
+    return _find_unplaced([pod]) is not None
+
+
 def _describe_failed(pods: Iterable[Pod]) -> str:
     return next(iter(describe_failed_pods(pods)), "")
 

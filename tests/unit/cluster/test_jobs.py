@@ -11,23 +11,21 @@ from lightkube.resources.batch_v1 import Job
 
 from harness.campaign import campaign
 from harness.campaign.campaign import Campaign
+from harness.cluster.campaign_text import decode_campaign, encode_campaign
 from harness.cluster.jobs import (
     CAMPAIGN_ANNOTATION,
     COORDINATOR_ACCOUNT,
     OURS,
     POD_ACCOUNT,
     PodOptions,
-    decode_campaign,
-    encode_campaign,
     find_queue,
     make_coordinator,
     make_disruption_budget,
-    make_probe_job,
     make_schedule,
     make_suite_job,
     read_options,
 )
-from harness.cluster.smoke import RIGHTS
+from harness.cluster.probe_jobs import ProbeKind, make_probe_job
 from harness.errors import RequestError
 
 BASE = Path(__file__).parents[3] / "deploy" / "cluster" / "base"
@@ -54,7 +52,8 @@ def submitted(job: Job) -> Job:
 def all_jobs() -> dict[str, dict[str, Any]]:
     coordinator = make_coordinator("k3f9mq", CAMPAIGN, OPTIONS, hosts_per_pod=3)
     suite = make_suite_job("k3f9mq", "shared", 0, OPTIONS, pods=4, hosts_per_pod=3, owner=submitted(coordinator))
-    jobs = {"coordinator": coordinator, "suite": suite, "probe": make_probe_job(OPTIONS)}
+    probes = {f"probe-{kind}": make_probe_job(kind, f"ptp-smoke-a-{kind}", OPTIONS) for kind in ProbeKind}
+    jobs = {"coordinator": coordinator, "suite": suite, **probes}
     return {name: dict(job.to_dict()) for name, job in jobs.items()} | {
         "submission": scheduled()["spec"]["jobTemplate"]
     }
@@ -121,10 +120,10 @@ def test_no_secret_is_in_an_object() -> None:
 
 def test_only_what_makes_jobs_can_ask_the_api_server() -> None:
     accounts = {name: pod_of(job) for name, job in all_jobs().items()}
-    for name in ("coordinator", "submission"):
+    for name in ("coordinator", "submission", "probe-coordinator"):
         assert accounts[name]["serviceAccountName"] == COORDINATOR_ACCOUNT
         assert accounts[name]["automountServiceAccountToken"] is True
-    for name in ("suite", "probe"):
+    for name in ("suite", "probe-suite", "probe-clock"):
         assert accounts[name]["serviceAccountName"] == POD_ACCOUNT
         assert accounts[name]["automountServiceAccountToken"] is False
     assert {each["metadata"]["name"] for each in documents("accounts.yaml")} == {COORDINATOR_ACCOUNT, POD_ACCOUNT}
@@ -192,7 +191,7 @@ def test_a_drain_leaves_one_coordinator() -> None:
     selected = budget["spec"]["selector"]["matchLabels"]
     described = all_jobs()
     assert selected.items() <= described["coordinator"]["spec"]["template"]["metadata"]["labels"].items()
-    for name in ("suite", "probe", "submission"):
+    for name in ("suite", "probe-suite", "probe-coordinator", "submission"):
         assert not selected.items() <= described[name]["spec"]["template"]["metadata"]["labels"].items()
     assert [each["uid"] for each in budget["metadata"]["ownerReferences"]] == ["0f3a"]
     assert (budget["spec"]["minAvailable"], described["coordinator"]["spec"]["parallelism"]) == (1, 2)
@@ -204,15 +203,3 @@ def test_every_object_is_marked_as_ours() -> None:
         assert set(OURS.items()) <= set(job["spec"]["template"]["metadata"]["labels"].items())
     (policy,) = documents("network.yaml")
     assert policy["spec"]["podSelector"]["matchLabels"].items() <= OURS.items()
-
-
-def test_the_role_of_a_submitter_has_the_rights_that_smoke_asks_for() -> None:
-    (role,) = [each for each in documents("rights.yaml") if each["metadata"]["name"] == "ptp-harness-submitter"]
-    granted = {
-        (verb, group, *resource.partition("/")[::2])
-        for rule in role["rules"]
-        for group in rule["apiGroups"]
-        for resource in rule["resources"]
-        for verb in rule["verbs"]
-    }
-    assert granted == set(RIGHTS)
