@@ -21,14 +21,19 @@ def merge_logs(
 ) -> Iterator[tuple[str, str]]:
     """Yield (pod, line) of every pod of a run, or of its coordinators alone, in the order in which they come.
 
-    So far, or until the run has ended; a line without a pod tells what keeps pods from starting.
+    So far, or until the run has ended; a line without a pod tells what keeps pods from starting, or which lines are
+    missing, since the node of their pod is lost.
     """
     lines: queue.Queue[tuple[str, str] | HarnessError | None] = queue.Queue(10_000)
     threads: dict[str, threading.Thread] = {}
+    run_ended = threading.Event()
+
+    def tell(text: str) -> None:
+        lines.put(("", text))
 
     def read(pod: str) -> None:
         try:
-            for line in follow_log(connection, pod, follow=follow):
+            for line in follow_log(connection, pod, follow=follow, tell=tell, has_run_ended=run_ended.is_set):
                 lines.put((pod, line))
         except HarnessError as error:
             lines.put(error)
@@ -50,8 +55,9 @@ def merge_logs(
                     trouble = patiently(partial(find_refusal, connection, coordinator.name))
                 if trouble is not None and trouble.text != said:
                     said = trouble.text
-                    lines.put(("", said))
+                    tell(said)
                 if ended:
+                    run_ended.set()
                     break
                 time.sleep(_LOOK_EVERY_S)
             for thread in threads.values():
