@@ -104,7 +104,7 @@ def make_coordinator(
     pod = make_pod(options, argv, lease_s=COORDINATOR_LEASE_S, account=COORDINATOR_ACCOUNT, reaches_api=True)
     pod["containers"][0]["resources"] = {key: dict(value) for key, value in COORDINATOR_RESOURCES.items()}
     _bring_campaign(pod)
-    return _make_coordinator_job(run, labels, annotations, pod, options)
+    return _make_coordinator_job(run, {"labels": labels, "annotations": annotations}, pod, options)
 
 
 def make_disruption_budget(run: str, owner: Job) -> PodDisruptionBudget:
@@ -207,7 +207,7 @@ def make_tests_coordinator(run: str, argv: Sequence[str], options: PodOptions) -
     """Make the Job of the two pods that can lead a run of tests, by this command line, as `make_coordinator` does."""
     labels = _label(run, COORDINATOR)
     pod = make_pod(options, argv, lease_s=COORDINATOR_LEASE_S, account=COORDINATOR_ACCOUNT, reaches_api=True)
-    return _make_coordinator_job(run, labels, {}, pod, options)
+    return _make_coordinator_job(run, {"labels": labels}, pod, options)
 
 
 def find_end(job: Job) -> str | None:
@@ -257,12 +257,13 @@ def _label(run: str, part: str) -> dict[str, str]:
     return OURS | {RUN_LABEL: run, PART_LABEL: part}
 
 
-def _make_coordinator_job(
-    run: str, labels: Mapping[str, str], annotations: Mapping[str, str], pod: dict[str, Any], options: PodOptions
-) -> Job:
+def _make_coordinator_job(run: str, metadata: dict[str, Any], pod: dict[str, Any], options: PodOptions) -> Job:
+    """Make the Job of two pods, on two nodes where there are two: a node that is lost takes one of them."""
+    selector = {"matchLabels": _label(run, COORDINATOR)}
+    place = {"maxSkew": 1, "topologyKey": "kubernetes.io/hostname", "whenUnsatisfiable": "ScheduleAnyway"}
+    pod["topologySpreadConstraints"] = [{**place, "labelSelector": selector}]
     if options.include_destructive:
         _bring_environment(pod)
-    metadata = {"labels": labels, **({"annotations": annotations} if annotations else {})}
     spec = {
         "parallelism": 2,
         "backoffLimit": COORDINATOR_TRIES,
@@ -272,7 +273,7 @@ def _make_coordinator_job(
         "podFailurePolicy": {"rules": [_ignore_disruptions(), _fail_on(ExitCode.BAD_REQUEST, "FailJob")]},
         "template": {"metadata": metadata, "spec": pod},
     }
-    return make_job(name_coordinator(run), labels, spec, queue=options.coordinator_queue)
+    return make_job(name_coordinator(run), metadata["labels"], spec, queue=options.coordinator_queue)
 
 
 def make_job(

@@ -23,6 +23,7 @@ from harness.cluster.jobs import (
     make_disruption_budget,
     make_schedule,
     make_suite_job,
+    make_tests_coordinator,
     read_options,
 )
 from harness.cluster.probe_jobs import ProbeKind, make_probe_job
@@ -203,3 +204,14 @@ def test_every_object_is_marked_as_ours() -> None:
         assert set(OURS.items()) <= set(job["spec"]["template"]["metadata"]["labels"].items())
     (policy,) = documents("network.yaml")
     assert policy["spec"]["podSelector"]["matchLabels"].items() <= OURS.items()
+
+
+def test_the_two_coordinators_are_on_two_nodes_where_there_are_two() -> None:
+    """A node that is lost takes one of them, and the other one goes on."""
+    tests = make_tests_coordinator("k3f9mq", ["cluster", "coordinate-tests"], OPTIONS).to_dict()
+    for job in (make_coordinator("k3f9mq", CAMPAIGN, OPTIONS, hosts_per_pod=3).to_dict(), tests):
+        template = job["spec"]["template"]
+        (spread,) = template["spec"]["topologySpreadConstraints"]
+        assert (spread["topologyKey"], spread["maxSkew"]) == ("kubernetes.io/hostname", 1)
+        assert spread["whenUnsatisfiable"] == "ScheduleAnyway", "one node alone has both"
+        assert spread["labelSelector"]["matchLabels"].items() <= template["metadata"]["labels"].items()
