@@ -1,12 +1,13 @@
-"""Read what pods print, whole and once: also where the connection is lost, or the node rotates the log.
+"""Read what pods print, whole and once: also where the connection is lost, or a container is started again.
 
-A node that is lost answers nothing: what its pods print is read once it is back, and nobody waits for it for ever.
+A node that is lost answers nothing: what its pods print is read once it is back, and nobody waits for it for ever. What
+a node rotated away before it was read cannot be had: the marks of our pods tell how many lines that are.
 """
 
 import re
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum, auto
 
 import httpx2
@@ -14,11 +15,12 @@ from lightkube.core.exceptions import ApiError
 from lightkube.resources.core_v1 import Pod
 
 from harness.cluster.connection import ClusterError, Connection, stream_lines, telling_errors
+from harness.cluster.line_count import LineCheck
 from harness.cluster.pod_states import is_cut_off
 
-_AGAIN_AFTER_S = 1.0
-_AWAY_FOR_S, _CUT_OFF_FOR_S = 60.0, 5.0
-_SILENT_FOR_S = 20.0
+AGAIN_AFTER_S = 1.0
+AWAY_FOR_S, CUT_OFF_FOR_S = 60.0, 5.0
+SILENT_FOR_S = 20.0
 """A log that brings nothing for so long is asked for anew: nothing tells that a node is lost while one waits for it."""
 
 _ENDED = ("Succeeded", "Failed")
@@ -37,10 +39,15 @@ class _PodState(Enum):
 
 @dataclass
 class _Place:
-    """How far a log was read: the time stamp of the last line, and how many lines had it."""
+    """How far a log was read: the time stamp of the last line, and how many lines had it.
+
+    `starts`: how often the container of these lines had been started before; `check`: of its lines.
+    """
 
     stamp: str = ""
     lines: int = 0
+    starts: int = 0
+    check: LineCheck = field(default_factory=LineCheck)
 
     def is_new(self, stamp: str, of_stamp: int) -> bool:
         """Whether the line, the n-th with this time stamp, is behind this place."""
@@ -68,12 +75,14 @@ def follow_log(
     """
     place, unread_since, told = _Place(), None, False
     while True:
-        state = _find_state(connection, pod)  # read before the log: all lines of an ended pod are there
+        state, starts = _find_state(connection, pod)  # read before the log: all lines of an ended pod are there
         if state is _PodState.GONE:
             return
         error: Exception | None = None
         if state is not _PodState.CUT_OFF:
             try:
+                if starts > place.starts:
+                    yield from _read_before_restart(connection, pod, place, starts)
                 yield from _read_new(connection, pod, place, follow=follow and state is not _PodState.ENDED)
                 if state is _PodState.ENDED or not follow:
                     return
@@ -87,32 +96,56 @@ def follow_log(
         else:
             unread_since = unread_since or time.monotonic()
             seconds = time.monotonic() - unread_since
-            if error is not None and state is _PodState.UNKNOWN and seconds > _AWAY_FOR_S:
+            if error is not None and state is _PodState.UNKNOWN and seconds > AWAY_FOR_S:
                 with telling_errors(connection, f"reading the log of pod {pod}"):
                     raise error
-            if seconds > (_CUT_OFF_FOR_S if state is _PodState.CUT_OFF else _AWAY_FOR_S):
+            if seconds > (CUT_OFF_FOR_S if state is _PodState.CUT_OFF else AWAY_FOR_S):
                 if not told:
                     tell(f"the node of pod {pod} does not answer: what the pod printed comes once it does")
                     told = True
                 if not follow or state is _PodState.ENDED or has_run_ended():
                     return
-        time.sleep(_AGAIN_AFTER_S)
+        time.sleep(AGAIN_AFTER_S)
 
 
-def _read_new(connection: Connection, pod: str, place: _Place, *, follow: bool) -> Iterator[str]:
-    before, same = "", 0
+def _read_before_restart(connection: Connection, pod: str, place: _Place, starts: int) -> Iterator[str]:
+    """Yield what the container before the one that runs now printed, behind this place; a node keeps one of them."""
+    if starts - place.starts > 1:
+        yield (
+            f"-- the container was started again {starts - place.starts} times, and its node keeps the log of the last "
+            "one before alone: lines are missing here --"
+        )
+    try:
+        yield from _read_new(connection, pod, place, follow=False, previous=True)
+    except ApiError as error:
+        if error.response.status_code >= 500:
+            raise
+        yield "-- what the container printed before it was started again cannot be had: its node has removed it --"
+    place.starts, place.check = starts, LineCheck()
+
+
+def _read_new(
+    connection: Connection, pod: str, place: _Place, *, follow: bool, previous: bool = False
+) -> Iterator[str]:
+    """Yield the lines behind a place; none, where the container is started again meanwhile: its end is read first."""
+    before, same, known = "", 0, previous
     path = f"/api/v1/namespaces/{connection.namespace}/pods/{pod}/log"
     parameters = {"timestamps": "true", **({"follow": "true"} if follow else {})}
+    if previous:
+        parameters["previous"] = "true"
     if (second := place.describe_second()) is not None:
         parameters["sinceTime"] = second
-    for raw in stream_lines(connection, path, parameters, silent_for_s=_SILENT_FOR_S):
+    for raw in stream_lines(connection, path, parameters, silent_for_s=SILENT_FOR_S):
+        if not known and _find_state(connection, pod)[1] > place.starts:
+            return
+        known = True
         written, _, line = raw.partition(" ")
         stamp = _make_sortable(written)
         same = same + 1 if stamp == before else 1
         before = stamp
         if place.is_new(stamp, same):
             place.stamp, place.lines = stamp, same
-            yield line
+            yield from place.check.take(line)
 
 
 def _make_sortable(stamp: str) -> str:
@@ -121,12 +154,14 @@ def _make_sortable(stamp: str) -> str:
     return f"{seconds}.{fraction:0<9}"
 
 
-def _find_state(connection: Connection, pod: str) -> _PodState:
+def _find_state(connection: Connection, pod: str) -> tuple[_PodState, int]:
+    """Find what becomes of a pod, and how often its container was started again; 0 where it is not known."""
     try:
         with telling_errors(connection, f"reading pod {pod}"):
             found = connection.client.get(Pod, pod)
     except ClusterError as error:
-        return _PodState.GONE if error.status == 404 else _PodState.UNKNOWN
+        return _PodState.GONE if error.status == 404 else _PodState.UNKNOWN, 0
+    starts = max((each.restartCount for each in (found.status and found.status.containerStatuses) or ()), default=0)
     if found.status is not None and found.status.phase in _ENDED:
-        return _PodState.ENDED
-    return _PodState.CUT_OFF if is_cut_off(found) else _PodState.RUNS
+        return _PodState.ENDED, starts
+    return _PodState.CUT_OFF if is_cut_off(found) else _PodState.RUNS, starts

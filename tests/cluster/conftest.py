@@ -199,10 +199,14 @@ def shared_team(images: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 
 @contextmanager
-def serve_team(images: Path, folder: Path) -> Iterator[Team]:
-    """Yield a namespace of a cluster of two nodes, which begin with these images."""
+def serve_team(images: Path, folder: Path, kubelet: Mapping[str, Any] | None = None) -> Iterator[Team]:
+    """Yield a namespace of a cluster of two nodes, which begin with these images.
+
+    `kubelet`: values of the configuration of each node's kubelet.
+    """
     flags = {"controller-manager": ["--node-monitor-period=1s", "--node-monitor-grace-period=8s"]}
-    options = Options(nodes=2, users={SUBMITTER: [], VISITOR: []}, flags=flags, images=images)
+    users: dict[str, list[str]] = {SUBMITTER: [], VISITOR: []}
+    options = Options(nodes=2, users=users, flags=flags, images=images, kubelet=kubelet or {})
     found = postgresql.find_programs()
     if found is None:
         pytest.skip("PostgreSQL's server is not installed on this machine")

@@ -14,6 +14,7 @@ import yaml
 
 from harness.cluster import pod_logs
 from harness.cluster.connection import ClusterError, Connection, connect
+from harness.cluster.line_count import describe_gap, make_mark
 from harness.cluster.pod_logs import follow_log
 
 SECOND = "2026-11-30T12:00:00."
@@ -22,6 +23,7 @@ SECOND = "2026-11-30T12:00:00."
 class ApiServer:
     """An API server with one pod. `status`: of the pod, None where it is gone; `log`: the lines that it has printed.
 
+    `previous`: what its container printed before it was started again.
     `held`: a log that is followed stays open after its lines. `cut`: connections end after so many lines of a log.
     `broken`: every request gets status 500.
     """
@@ -29,6 +31,7 @@ class ApiServer:
     def __init__(self) -> None:
         self.status: dict[str, Any] | None = {"phase": "Running"}
         self.log: list[str] = []
+        self.previous: list[str] | None = None
         self.held, self.broken = True, False
         self.cut: list[int] = []
         self.queries: list[dict[str, list[str]]] = []
@@ -44,9 +47,20 @@ class ApiServer:
                     self.answer(404, {"kind": "Status", "message": "not found", "code": 404})
                 elif url.path.endswith("/log"):
                     api.queries.append(parse_qs(url.query))
+                    if "previous" in api.queries[-1]:
+                        self.print_previous()
+                        return
                     self.print_log(follow="follow" in api.queries[-1])
                 else:
                     self.answer(200, {"kind": "Pod", "metadata": {"name": "pod"}, "status": api.status})
+
+            def print_previous(self) -> None:
+                if api.previous is None:
+                    self.answer(400, {"kind": "Status", "message": "no previous container", "code": 400})
+                    return
+                self.send_response(200)
+                self.end_headers()
+                self.wfile.write("".join(f"{line}\n" for line in api.previous).encode())
 
             def print_log(self, *, follow: bool) -> None:
                 self.send_response(200)
@@ -77,9 +91,9 @@ class ApiServer:
 
 @pytest.fixture
 def api(monkeypatch: pytest.MonkeyPatch) -> Iterator[ApiServer]:
-    monkeypatch.setattr(pod_logs, "_SILENT_FOR_S", 0.3)
-    monkeypatch.setattr(pod_logs, "_CUT_OFF_FOR_S", 0.2)
-    monkeypatch.setattr(pod_logs, "_AGAIN_AFTER_S", 0.05)
+    monkeypatch.setattr(pod_logs, "SILENT_FOR_S", 0.3)
+    monkeypatch.setattr(pod_logs, "CUT_OFF_FOR_S", 0.2)
+    monkeypatch.setattr(pod_logs, "AGAIN_AFTER_S", 0.05)
     server = ApiServer()
     yield server
     server.ended.set()
@@ -185,7 +199,42 @@ def test_a_pod_that_is_gone_ends_its_log(api: ApiServer, connection: Connection)
 def test_an_api_server_that_stays_away_is_an_error(
     api: ApiServer, connection: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pod_logs, "_AWAY_FOR_S", 0.4)
+    monkeypatch.setattr(pod_logs, "AWAY_FOR_S", 0.4)
     api.broken = True
     with pytest.raises(ClusterError, match="reading the log of pod pod: away"):
         [*follow_log(connection, "pod", has_run_ended=lambda: False)]
+
+
+def started(times: int, phase: str = "Running") -> dict[str, Any]:
+    """The status of a pod whose container was started again so often."""
+    container = {"name": "harness", "image": "a", "imageID": "a", "ready": True, "restartCount": times}
+    return {"phase": phase, "containerStatuses": [container]}
+
+
+def test_a_container_that_is_started_again_loses_no_line(api: ApiServer, connection: Connection) -> None:
+    """The connection breaks before its last line is read: that one is in the log of the container before."""
+    before, after = stamped("one", "two", "three"), stamped("four", nanoseconds=9)
+    api.log, api.held, api.cut = before, False, [2]
+
+    def restart() -> None:
+        api.log, api.previous, api.status = after, before, started(1)
+
+    def end() -> None:
+        api.status = started(1, "Succeeded")
+
+    when(lambda: len(api.queries) == 1, restart)
+    when(lambda: len(api.queries) >= 3, end)
+    assert [*follow_log(connection, "pod")] == ["one", "two", "three", "four"]
+
+
+def test_what_a_node_has_removed_is_told(api: ApiServer, connection: Connection) -> None:
+    api.log, api.status = stamped("three"), started(2, "Succeeded")
+    first, second, third = follow_log(connection, "pod")
+    assert "was started again 2 times, and its node keeps the log of the last one before alone" in first
+    assert "before it was started again cannot be had" in second
+    assert third == "three"
+
+
+def test_marks_are_not_shown_and_tell_what_is_missing(api: ApiServer, connection: Connection) -> None:
+    api.status, api.log = started(0, "Succeeded"), stamped("six", make_mark(6), "seven", make_mark(7))
+    assert [*follow_log(connection, "pod")] == ["six", describe_gap(5), "seven"]
