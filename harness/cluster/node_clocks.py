@@ -26,7 +26,7 @@ _NAME = "clocks of the nodes"
 
 
 @dataclass(slots=True)
-class _NodeLook:
+class NodeLook:
     """What is known of a node. `check`: what its pod saw; `trouble`: what keeps that pod from looking, since when."""
 
     pod: Pod
@@ -41,10 +41,10 @@ class _NodeLook:
 
 
 @dataclass(slots=True)
-class _Survey:
+class Survey:
     """What is known of all nodes. `two`: some node has two pods; `no_more`: why there is no pod for another node."""
 
-    nodes: dict[str, _NodeLook] = field(default_factory=dict)
+    nodes: dict[str, NodeLook] = field(default_factory=dict)
     pods: int = 0
     two: bool = False
     no_more: PodTrouble | None = None
@@ -54,7 +54,7 @@ def check_nodes(connection: Connection, job: str, *, most: int | None) -> Iterat
     """Look at the clocks of all nodes, or of `most`, by the pods of this Job, to which pods are added. Raises
     ClusterError.
     """
-    survey, wanted = _Survey(), 1
+    survey, wanted = Survey(), 1
     give_up_at, progress = time.monotonic() + _WITHIN_S, 0
     while time.monotonic() < give_up_at:
         _look(connection, job, survey)
@@ -70,16 +70,16 @@ def check_nodes(connection: Connection, job: str, *, most: int | None) -> Iterat
         if looked != progress:
             progress, give_up_at = looked, time.monotonic() + _WITHIN_S
         time.sleep(_LOOK_EVERY_S)
-    yield from _describe(survey, most)
+    yield from describe_clocks(survey, most)
 
 
-def _look(connection: Connection, job: str, survey: _Survey) -> None:
+def _look(connection: Connection, job: str, survey: Survey) -> None:
     """Look which node has which pod, and read what the pods have printed."""
     pods = [pod for pod in list_job_pods(connection, job) if not (pod.metadata and pod.metadata.deletionTimestamp)]
     placed = [(pod.spec.nodeName, pod) for pod in pods if pod.spec and pod.spec.nodeName]
     survey.pods = len(placed)
     for name, pod in placed:
-        node = survey.nodes.setdefault(name, _NodeLook(pod))
+        node = survey.nodes.setdefault(name, NodeLook(pod))
         if name_of(node.pod) != name_of(pod):
             survey.two = True
             continue
@@ -90,7 +90,7 @@ def _look(connection: Connection, job: str, survey: _Survey) -> None:
         survey.no_more = find_refusal(connection, job)
 
 
-def _look_at_pod(connection: Connection, pod: Pod, node: _NodeLook) -> None:
+def _look_at_pod(connection: Connection, pod: Pod, node: NodeLook) -> None:
     if node.check is not None:
         return
     if pod.status and pod.status.phase in ("Running", "Succeeded", "Failed"):
@@ -102,7 +102,8 @@ def _look_at_pod(connection: Connection, pod: Pod, node: _NodeLook) -> None:
     node.trouble = trouble
 
 
-def _describe(survey: _Survey, most: int | None) -> Iterator[Check]:
+def describe_clocks(survey: Survey, most: int | None) -> Iterator[Check]:
+    """Say of each node whose clock is wrong or was not seen, and then of all, what was seen. `most`: as asked for."""
     good: list[str] = []
     for name, node in sorted(survey.nodes.items()):
         if node.check is not None and node.check.ok:

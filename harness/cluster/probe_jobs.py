@@ -57,6 +57,7 @@ def make_probe_job(kind: ProbeKind, name: str, options: PodOptions) -> Job:
         add_lab(pod, options.lab_cache, guests=1)
     labels = OURS | {PART_LABEL: PROBE}
     spec = {
+        "parallelism": 1,  # said, so that pods can be added: the number of ends is then open
         "backoffLimit": 0,
         "activeDeadlineSeconds": _WITHIN_S,
         "ttlSecondsAfterFinished": _WITHIN_S,

@@ -39,10 +39,9 @@ def sum_needs(jobs: Sequence[Job]) -> dict[str, Decimal | None]:
     needs: dict[str, Decimal | None] = {"pods": Decimal(0), "count/pods": Decimal(0)}
     needs["count/jobs.batch"] = Decimal(len(jobs))
     for job in jobs:
-        assert job.spec is not None
-        pod = job.spec.template.spec
-        assert pod is not None
-        number = Decimal(job.spec.parallelism or 1)
+        if job.spec is None or job.spec.template.spec is None:
+            continue
+        pod, number = job.spec.template.spec, Decimal(job.spec.parallelism or 1)
         _add(needs, "pods", number)
         _add(needs, "count/pods", number)
         resources = pod.containers[0].resources

@@ -28,7 +28,6 @@ _POD_WITHIN_S = 90.0
 _GIVEN_UP_AFTER_S = 15.0
 _LOOK_EVERY_S = 0.5
 _MOST_CHARACTERS = 400
-_PLACES = {ProbeKind.SUITE: "in a pod", ProbeKind.COORDINATOR: "in a coordinator"}
 
 
 def check_cluster(connection: Connection, options: PodOptions, *, most_nodes: int | None = None) -> Iterator[Check]:
@@ -147,6 +146,7 @@ def _read_checks(lines: list[str], kind: ProbeKind) -> Iterator[Check]:
         remedy = "an image of this version: `ptp-harness cluster image` builds one"
         yield Check(name="pod", ok=False, observed=f"it ended with: {last}", remedy=remedy)
         return
+    place = "in a pod" if kind is ProbeKind.SUITE else "in a coordinator"
     for check in checks:
         if check.name == "version" and check.observed != __version__:
             yield Check(
@@ -156,6 +156,4 @@ def _read_checks(lines: list[str], kind: ProbeKind) -> Iterator[Check]:
                 remedy="the image of this version: --image, --registry",
             )
         else:
-            yield Check(
-                name=f"{_PLACES[kind]}: {check.name}", ok=check.ok, observed=check.observed, remedy=check.remedy
-            )
+            yield Check(name=f"{place}: {check.name}", ok=check.ok, observed=check.observed, remedy=check.remedy)
