@@ -22,6 +22,7 @@ from harness.cli import output, run_controls
 from harness.cli.progress import show_progress
 from harness.cluster import pod_settings
 from harness.cluster.jobs import TRY_AGAIN, read_options
+from harness.cluster.line_count import counting_lines, end_count
 from harness.errors import ConflictError, HarnessError, RequestError
 from harness.report import text
 from harness.report.exit_codes import exit_code_of
@@ -58,7 +59,7 @@ def coordinate(
     from harness.cluster.coordinator import Coordinator
 
     configuration = pod_settings.load()
-    with trying_again(), show_progress(output.console(), live=False) as display:
+    with counting_lines(), trying_again(), show_progress(output.console(), live=False) as display:
         ledger = wiring.ledger(configuration)
         coordinator = Coordinator(
             run=run,
@@ -160,7 +161,7 @@ def pod(
     from harness.cluster.suites import make_suites
 
     configuration = pod_settings.load()
-    with trying_again():
+    with counting_lines(), trying_again():
         ledger = wiring.ledger(configuration)
         campaign = _wait_for_leader(run, ledger)
         if campaign is None:
@@ -230,6 +231,7 @@ def ending_at_once(why: str, resign: Callable[[], None] = lambda: None) -> Itera
         leaving.join(_RESIGNS_WITHIN_S)
         sys.stderr.write(f"stopped: {why}\n")
         sys.stderr.flush()
+        end_count()
         os._exit(128 + signal.SIGTERM)
 
     with handling_stop_signals(handle):

@@ -120,8 +120,8 @@ def read_document(connection: Connection, path: str) -> Any:
     ):
         answer = client.get(path)
         if answer.is_error:
-            text = f"reading {path}: HTTP status {answer.status_code}"
-            raise ClusterError(text, status=answer.status_code)
+            said = f"HTTP status {answer.status_code}"
+            raise _make_error(connection, f"reading {path}", answer.status_code, said)
     return answer.json()
 
 
@@ -217,7 +217,10 @@ def _read(file: Path, context: str | None) -> SingleConfig:
 
 
 def _describe(connection: Connection, what: str, error: ApiError) -> ClusterError:
-    status, said = error.response.status_code, _shorten(error.status.message or error)
+    return _make_error(connection, what, error.response.status_code, _shorten(error.status.message or error))
+
+
+def _make_error(connection: Connection, what: str, status: int, said: str) -> ClusterError:
     remedies = {
         401: f"renew the credentials of {connection.context}",
         403: "`ptp-harness cluster smoke` lists the rights that are needed, and which are there",

@@ -16,6 +16,7 @@ from lightkube.resources.policy_v1 import PodDisruptionBudget
 from harness import __version__
 from harness.campaign.campaign import Campaign
 from harness.cluster.campaign_text import encode_campaign
+from harness.cluster.line_count import COUNT_LINES
 from harness.cluster.pod_benches import add_lab
 from harness.errors import ExitCode, RequestError
 from harness.untrusted.input_checks import shorten_value
@@ -102,7 +103,6 @@ def make_coordinator(
     labels = _label(run, COORDINATOR) | ({} if schedule is None else {SCHEDULE_LABEL: schedule})
     argv = ["cluster", "coordinate", run, *_write_options(options, hosts_per_pod)]
     pod = make_pod(options, argv, lease_s=COORDINATOR_LEASE_S, account=COORDINATOR_ACCOUNT, reaches_api=True)
-    pod["containers"][0]["resources"] = {key: dict(value) for key, value in COORDINATOR_RESOURCES.items()}
     _bring_campaign(pod)
     return _make_coordinator_job(run, {"labels": labels, "annotations": annotations}, pod, options)
 
@@ -262,6 +262,7 @@ def _make_coordinator_job(run: str, metadata: dict[str, Any], pod: dict[str, Any
     selector = {"matchLabels": _label(run, COORDINATOR)}
     place = {"maxSkew": 1, "topologyKey": "kubernetes.io/hostname", "whenUnsatisfiable": "ScheduleAnyway"}
     pod["topologySpreadConstraints"] = [{**place, "labelSelector": selector}]
+    pod["containers"][0]["resources"] = {key: dict(value) for key, value in COORDINATOR_RESOURCES.items()}
     if options.include_destructive:
         _bring_environment(pod)
     spec = {
@@ -334,6 +335,7 @@ def make_pod(
     fixed = {
         "PTP_HARNESS_LEDGER_URL_FILE": f"{SECRET_FOLDER}/{LEDGER_KEY}",
         "PTP_HARNESS_LEASE": str(lease_s),
+        COUNT_LINES: "true",
         "HOME": STATE_FOLDER,
     }
     environ: list[dict[str, Any]] = [

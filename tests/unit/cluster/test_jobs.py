@@ -25,6 +25,7 @@ from harness.cluster.jobs import (
     make_suite_job,
     make_tests_coordinator,
     read_options,
+    write_options,
 )
 from harness.cluster.probe_jobs import ProbeKind, make_probe_job
 from harness.errors import RequestError
@@ -215,3 +216,31 @@ def test_the_two_coordinators_are_on_two_nodes_where_there_are_two() -> None:
         assert (spread["topologyKey"], spread["maxSkew"]) == ("kubernetes.io/hostname", 1)
         assert spread["whenUnsatisfiable"] == "ScheduleAnyway", "one node alone has both"
         assert spread["labelSelector"]["matchLabels"].items() <= template["metadata"]["labels"].items()
+
+
+def test_an_image_of_another_version_refuses_what_was_submitted(monkeypatch: pytest.MonkeyPatch) -> None:
+    (_, text) = write_options(OPTIONS)
+    assert read_options(text) == OPTIONS
+    monkeypatch.setattr("harness.cluster.jobs.__version__", "9.9.9")
+    with pytest.raises(RequestError, match=r"the image has version 9\.9\.9, and version '.*' submitted this"):
+        read_options(text)
+    with pytest.raises(RequestError, match="the image has version"):
+        read_options(json.dumps({"version": 5, "nobody": "knows this"}))
+
+
+def test_a_coordinator_alone_gets_the_variables_as_files_and_only_for_another_namespace() -> None:
+    harmful = replace(OPTIONS, include_destructive=True)
+    for options, expected in ((OPTIONS, False), (harmful, True)):
+        coordinator = pod_of(make_tests_coordinator("k3f9mq", ["cluster"], options).to_dict())
+        names = [volume["name"] for volume in coordinator["volumes"]]
+        assert ("environment" in names) is expected
+    suite = make_suite_job("k3f9mq", "unit", 0, harmful, pods=1, hosts_per_pod=1, owner=None).to_dict()
+    assert "environment" not in [volume["name"] for volume in pod_of(suite)["volumes"]]
+    assert "ownerReferences" not in suite["metadata"], "no owner is in another namespace"
+
+
+def test_a_suite_in_a_namespace_of_its_own_waits_in_no_queue() -> None:
+    """A queue is one of a namespace: there is none of its name in another one."""
+    queued = replace(OPTIONS, queue="team-a", include_destructive=True)
+    suite = make_suite_job("k3f9mq", "unit", 0, queued, pods=1, hosts_per_pod=1, owner=None)
+    assert find_queue(suite) is None
