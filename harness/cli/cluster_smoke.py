@@ -44,9 +44,9 @@ def smoke(
     for check in check_cluster(connection, options, most_nodes=nodes):
         checks.append(check)
         if not json:
-            output.show(f"{'ok     ' if check.ok else 'MISSING'}  {check.name:<28} {check.observed}")
+            output.show(f"{'ok     ' if check.ok else 'MISSING'}  {check.name:<40} {check.observed}")
             if not check.ok:
-                output.show(f"         {'':<28} next: {check.remedy}")
+                output.show(f"         {'':<40} next: {check.remedy}")
     if json:
         output.emit([asdict(check) for check in checks])
     if not all(check.ok for check in checks):
