@@ -102,7 +102,7 @@ wheel: $(READY)  ## the package, whole: dist/*.whl
 image: wheel     ## the service in an image, ptp-harness:VERSION, by buildah, podman or docker; BASE=image WITH="programs that come along"; TARGET=tests: with its tests, ptp-harness-tests:VERSION
 	BASE="$(BASE)" TARGET="$(TARGET)" deploy/image/build "$$(ls -t dist/ptp_harness-*.whl | head -1)" $(WITH)
 
-kubernetes:      ## the programs of a Kubernetes cluster that tests start for themselves, in .venv/kubernetes (needs Go); six minutes, then seconds
+kubernetes:      ## the programs of a Kubernetes cluster that tests start for themselves, in .venv/kubernetes (needs Go); ten minutes on two idle cores, then seconds
 	@tools/kubernetes-programs
 
 chart: $(READY)  ## the Helm chart in deploy/cluster/chart, made from deploy/cluster/base

@@ -1,5 +1,6 @@
 """`cluster`: campaigns on Kubernetes, whose pods claim the hosts of a run."""
 
+from dataclasses import replace
 from typing import Annotated
 
 import typer
@@ -30,6 +31,7 @@ def run(
     queue: cluster_options.Queue = None,
     coordinator_queue: cluster_options.CoordinatorQueue = None,
     priority_class: cluster_options.PriorityClass = None,
+    include_destructive: cluster_options.IncludeDestructive = False,
     detach: Annotated[bool, typer.Option("--detach", help="Submit it, print its name, and end.")] = False,
 ) -> None:
     """Carry out a campaign on a cluster.
@@ -42,9 +44,12 @@ def run(
         ptp-harness cluster run campaign.yaml --registry registry.example
         ptp-harness cluster run m7i.large c7g.large --region eu-north-1 --detach
         ptp-harness cluster run lab.phc lab.no-phc --lab-cache ptp-lab
+        ptp-harness cluster run disturbed.yaml --include-destructive
     """
+    from harness.cluster.api_version import require_version
     from harness.cluster.connection import telling_errors
     from harness.cluster.jobs import make_coordinator
+    from harness.cluster.own_namespace import require_movable
     from harness.cluster.pod_benches import require_bench
     from harness.store.names_at_random import SUBMITTED_RUN_CHARACTERS, draw_name
 
@@ -55,8 +60,11 @@ def run(
     options = cluster_options.make_pod_options(
         image, registry, pull, lab_cache=lab_cache, **queues, priority_class=priority_class
     )
+    options = replace(options, include_destructive=include_destructive)
     require_bench(campaign, claim=lab_cache, lab_in_image=image is not None)
+    require_movable(campaign, options)
     connection = cluster_options.open_connection(context, namespace)
+    require_version(connection)
     cluster_options.require_queue(connection, options)
     name = draw_name(SUBMITTED_RUN_CHARACTERS)
     job = make_coordinator(name, campaign, options, hosts_per_pod=hosts_per_pod)

@@ -58,6 +58,10 @@ HostsPerPod = Annotated[
     int | None,
     typer.Option("--hosts-per-pod", min=1, max=64, metavar="N", help="Hosts at once in a pod (EC2: 8, lab: 1)."),
 ]
+IncludeDestructive = Annotated[
+    bool,
+    typer.Option("--include-destructive", help="Also what does harm, in a namespace of its own that is removed again."),
+]
 Queue = Annotated[
     str | None,
     typer.Option("--queue", metavar="NAME", help="The queue of Kueue (LocalQueue) in which the Jobs of suites wait."),

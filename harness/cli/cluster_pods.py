@@ -22,7 +22,8 @@ from harness.cli import output, run_controls
 from harness.cli.progress import show_progress
 from harness.cluster import pod_settings
 from harness.cluster.jobs import TRY_AGAIN, read_options
-from harness.errors import ConflictError, HarnessError
+from harness.cluster.line_count import counting_lines, end_count
+from harness.errors import ConflictError, HarnessError, RequestError
 from harness.report import text
 from harness.report.exit_codes import exit_code_of
 from harness.runs import helping
@@ -58,7 +59,7 @@ def coordinate(
     from harness.cluster.coordinator import Coordinator
 
     configuration = pod_settings.load()
-    with trying_again(), show_progress(output.console(), live=False) as display:
+    with counting_lines(), trying_again(), show_progress(output.console(), live=False) as display:
         ledger = wiring.ledger(configuration)
         coordinator = Coordinator(
             run=run,
@@ -109,18 +110,39 @@ def submit(
         output.say(f"run {made.run} of schedule {schedule} is submitted")
 
 
-def probe() -> None:
+def probe(
+    kind: Annotated[str, typer.Argument(metavar="KIND", help="suite, coordinator or clock.")],
+    include_destructive: Annotated[
+        bool, typer.Option("--include-destructive", help="Also the rights to a namespace of a run's own.")
+    ] = False,
+    stay: Annotated[float, typer.Option("--stay", min=0, metavar="S", help="How long a look at a clock stays.")] = 300,
+) -> None:
     """Look at what pods need, in a pod of a cluster.
 
     `cluster smoke` makes that pod, and reads the document of JSON that this prints.
 
     Examples:
-        ptp-harness cluster probe
+        ptp-harness cluster probe suite
+        ptp-harness cluster probe coordinator --include-destructive
     """
-    from harness.cluster.pod_probe import look
+    from harness.cluster import pod_probe
+    from harness.cluster.connection import connect
+    from harness.cluster.probe_jobs import ProbeKind
 
-    configuration = pod_settings.load()
-    output.emit([asdict(check) for check in look(configuration, wiring.lab_bench(configuration))])
+    if kind == ProbeKind.COORDINATOR:
+        checks = pod_probe.look_as_coordinator(connect(), include_destructive=include_destructive)
+    elif kind == ProbeKind.SUITE:
+        configuration = pod_settings.load_what_is_there()
+        checks = pod_probe.look_as_suite(configuration, wiring.lab_bench(configuration))
+    elif kind == ProbeKind.CLOCK:
+        checks = pod_probe.look_at_clock(pod_settings.load_what_is_there())
+    else:
+        raise RequestError(f"there is no look of a pod {kind}", next_step=f"one of: {', '.join(ProbeKind)}")
+    output.emit([asdict(check) for check in checks])
+    if kind == ProbeKind.CLOCK:  # the place is taken, so that the next pod comes to another node
+        stop = threading.Event()
+        with handling_stop_signals(lambda _number, _frame: stop.set()):
+            stop.wait(stay)
 
 
 def pod(
@@ -139,7 +161,7 @@ def pod(
     from harness.cluster.suites import make_suites
 
     configuration = pod_settings.load()
-    with trying_again():
+    with counting_lines(), trying_again():
         ledger = wiring.ledger(configuration)
         campaign = _wait_for_leader(run, ledger)
         if campaign is None:
@@ -209,6 +231,7 @@ def ending_at_once(why: str, resign: Callable[[], None] = lambda: None) -> Itera
         leaving.join(_RESIGNS_WITHIN_S)
         sys.stderr.write(f"stopped: {why}\n")
         sys.stderr.flush()
+        end_count()
         os._exit(128 + signal.SIGTERM)
 
     with handling_stop_signals(handle):

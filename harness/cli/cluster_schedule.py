@@ -65,6 +65,7 @@ def schedule(
             "a schedule needs a campaign and --cron",
             next_step="ptp-harness cluster schedule campaign.yaml --cron '0 3 * * 1'",
         )
+    from harness.cluster.api_version import require_version
     from harness.cluster.cron_jobs import add_schedule, check_schedule_name
     from harness.cluster.jobs import make_schedule
     from harness.cluster.pod_benches import require_bench
@@ -80,6 +81,7 @@ def schedule(
     )
     require_bench(campaign, claim=lab_cache, lab_in_image=image is not None)
     connection = cluster_options.open_connection(context, namespace)
+    require_version(connection)
     cluster_options.require_queue(connection, options)
     job = make_schedule(chosen, cron, zone, campaign, options, hosts_per_pod=hosts_per_pod)
     add_schedule(connection, job, only_check=True)

@@ -4,7 +4,7 @@ import json
 import os
 import threading
 from collections import Counter
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Annotated
 
 import typer
@@ -13,6 +13,7 @@ from harness import __version__
 from harness.cli import cluster_options, output
 from harness.cli.cluster_pods import RunName, ending_at_once, leave_message, trying_again
 from harness.cluster.jobs import TRY_AGAIN, read_options
+from harness.cluster.line_count import counting_lines
 from harness.cluster.tier_store import TierStore
 from harness.errors import RequestError
 from harness.store.object_store import open_store
@@ -38,6 +39,7 @@ def run_tests(
     include_slow: Annotated[
         bool, typer.Option("--include-slow", help="Also tests that take minutes each (marks truth, real_driver).")
     ] = False,
+    include_destructive: cluster_options.IncludeDestructive = False,
     context: cluster_options.Context = None,
     namespace: cluster_options.Namespace = None,
     image: TestImage = None,
@@ -48,17 +50,20 @@ def run_tests(
     """Run this project's own tests on a cluster.
 
     A coordinator makes a Job for each suite of tests: those that may run beside others first, then the exclusive ones
-    in turn. Results go to the evidence store of the namespace's secret `ptp-harness`, so that it needs no ledger. The
-    exit code is 1 where a test failed, 3 where a suite has no result. Ctrl-C ends this command alone.
+    in turn, then those that do harm, if they are asked for. Results go to the evidence store of the namespace's secret
+    `ptp-harness`, so that it needs no ledger. The exit code is 1 where a test failed, 3 where a suite has no result.
+    Ctrl-C ends this command alone.
 
     Examples:
         ptp-harness cluster test --registry registry.example
         ptp-harness cluster test unit hostile --parallel 8
         ptp-harness cluster test --include-slow --detach
+        ptp-harness cluster test --include-destructive
     """
     from harness.cli.cluster import follow_run
+    from harness.cluster.api_version import require_version
     from harness.cluster.connection import telling_errors
-    from harness.cluster.jobs import make_tests_coordinator
+    from harness.cluster.jobs import make_tests_coordinator, write_options
     from harness.store.names_at_random import SUBMITTED_RUN_CHARACTERS, draw_name
 
     named = image or (f"{registry.rstrip('/')}/ptp-harness-tests:{__version__}" if registry else None)
@@ -69,12 +74,13 @@ def run_tests(
             "`make image TARGET=tests` builds one",
         )
     options = cluster_options.make_pod_options(named, None, pull)
-    options = replace(options, requests=_TEST_REQUESTS, limits=_TEST_LIMITS)
+    options = replace(options, requests=_TEST_REQUESTS, limits=_TEST_LIMITS, include_destructive=include_destructive)
     connection = cluster_options.open_connection(context, namespace)
+    require_version(connection)
     name = draw_name(SUBMITTED_RUN_CHARACTERS)
     argv = ["cluster", "coordinate-tests", name, *(tiers or ()), "--parallel", str(parallel)]
     argv += ["--include-slow"] if include_slow else []
-    argv += ["--options", json.dumps(asdict(options), separators=(",", ":"))]
+    argv += write_options(options)
     with telling_errors(connection, f"submitting run {name}"):
         connection.client.create(make_tests_coordinator(name, argv, options))
     follow_run(connection, name, detach=detach)
@@ -99,11 +105,17 @@ def coordinate_tests(
     from harness.cluster.tier_coordinator import TierCoordinator, TierRequest
     from harness.cluster.tier_report import DOCUMENT, SUMMARY
 
-    with trying_again(), ending_at_once(f"the other coordinator goes on with run {run}"):
+    with counting_lines(), trying_again(), ending_at_once(f"the other coordinator goes on with run {run}"):
         store = _open_tier_store(run)
-        request = TierRequest(tiers=tuple(tiers or ()), parallel=parallel, include_slow=include_slow)
+        common = read_options(options)
+        request = TierRequest(
+            tiers=tuple(tiers or ()),
+            parallel=parallel,
+            include_slow=include_slow,
+            include_destructive=common.include_destructive,
+        )
         pod = os.environ.get("HOSTNAME", "")
-        led_here = TierCoordinator(request, connect(), read_options(options), store, output.say, pod=pod).lead()
+        led_here = TierCoordinator(request, connect(), common, store, output.say, pod=pod).lead()
         summary, document = store.read_report(SUMMARY), json.loads(store.read_report(DOCUMENT) or "{}")
     if led_here:
         output.show(str(summary))
@@ -126,7 +138,7 @@ def run_suite(
     from harness.cluster.tier_pod import run_pytest
 
     stop = threading.Event()
-    with trying_again(), handling_stop_signals(lambda _number, _frame: stop.set()):
+    with counting_lines(), trying_again(), handling_stop_signals(lambda _number, _frame: stop.set()):
         store = _open_tier_store(run)
         plan = store.read_plan()
         found = next((each for each in plan.suites if each.name == suite), None) if plan else None

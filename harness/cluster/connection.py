@@ -3,12 +3,12 @@
 import os
 import ssl
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import httpx2
 import lightkube
@@ -17,6 +17,7 @@ from lightkube import operators
 from lightkube.config import client_adapter
 from lightkube.config.kubeconfig import DEFAULT_KUBECONFIG, SERVICE_ACCOUNT, KubeConfig, SingleConfig
 from lightkube.core.exceptions import ApiError, ConfigError
+from lightkube.core.generic_client import GenericSyncClient
 
 from harness.errors import ExitCode, HarnessError, RequestError, SetupError
 from harness.untrusted.plain_text import one_line
@@ -25,7 +26,7 @@ Selector = dict[str, str | operators.Operator[Any] | Iterable[Any] | None]
 FieldSelector = dict[str, str | operators.BinaryOperator | operators.SequenceOperator]
 IN_POD = "the pod's service account"
 _TIMEOUT = httpx2.Timeout(20.0, connect=10.0)
-_MOST_CHARACTERS = 300
+_MOST_CHARACTERS, _MOST_LINE_BYTES = 300, 256 * 1024
 _REFUSED_FOR_S, _AGAIN_AFTER_S = 10.0, 1.0
 Result = TypeVar("Result")
 
@@ -119,9 +120,37 @@ def read_document(connection: Connection, path: str) -> Any:
     ):
         answer = client.get(path)
         if answer.is_error:
-            text = f"reading {path}: HTTP status {answer.status_code}"
-            raise ClusterError(text, status=answer.status_code)
+            said = f"HTTP status {answer.status_code}"
+            raise _make_error(connection, f"reading {path}", answer.status_code, said)
     return answer.json()
+
+
+def stream_lines(
+    connection: Connection, path: str, parameters: Mapping[str, str], *, silent_for_s: float
+) -> Iterator[str]:
+    """Yield the lines of an answer as they come, such as those of a log; a line ends at a line feed alone.
+
+    Raises ApiError for a request that is refused, httpx2.ReadTimeout once nothing has come for so long, and
+    httpx2.HTTPError.
+    """
+    timeout = httpx2.Timeout(20.0, connect=10.0, read=silent_for_s)
+    with (
+        client_adapter.Client(connection.config, client_adapter.ConnectionParams(timeout=timeout)) as client,
+        client.stream("GET", path, params=dict(parameters)) as answer,
+    ):
+        if answer.is_error:
+            answer.read()  # the error that is raised quotes it
+            cast(Any, GenericSyncClient).raise_for_status(answer)
+        rest = b""
+        for piece in answer.iter_bytes():
+            *lines, rest = (rest + piece).split(b"\n")
+            for line in lines:
+                yield line.decode(errors="replace")
+            if len(rest) > _MOST_LINE_BYTES:
+                yield rest.decode(errors="replace")
+                rest = b""
+        if rest:
+            yield rest.decode(errors="replace")
 
 
 def has_api(connection: Connection, group: str) -> bool:
@@ -188,7 +217,10 @@ def _read(file: Path, context: str | None) -> SingleConfig:
 
 
 def _describe(connection: Connection, what: str, error: ApiError) -> ClusterError:
-    status, said = error.response.status_code, _shorten(error.status.message or error)
+    return _make_error(connection, what, error.response.status_code, _shorten(error.status.message or error))
+
+
+def _make_error(connection: Connection, what: str, status: int, said: str) -> ClusterError:
     remedies = {
         401: f"renew the credentials of {connection.context}",
         403: "`ptp-harness cluster smoke` lists the rights that are needed, and which are there",

@@ -14,18 +14,21 @@ from pathlib import Path
 from lightkube.resources.batch_v1 import Job
 
 from harness.campaign.campaign import Campaign
+from harness.cluster.campaign_text import decode_campaign
 from harness.cluster.connection import ClusterError, Connection, telling_errors
 from harness.cluster.jobs import (
     CAMPAIGN_FILE,
     PodOptions,
-    decode_campaign,
     make_disruption_budget,
     name_coordinator,
 )
+from harness.cluster.own_namespace import remove_namespace
 from harness.cluster.pod_benches import require_bench
 from harness.cluster.pod_settings import require_signing_key
 from harness.cluster.pod_work import PodWork
+from harness.cluster.rights import require_own_namespaces
 from harness.cluster.run_reports import CollectPlots, find_reports, publish_reports
+from harness.cluster.suites import does_harm
 from harness.errors import ConflictError, RequestError, SetupError
 from harness.model import RunRecord
 from harness.model.bench_traits import traits_of
@@ -71,10 +74,11 @@ class Coordinator:
             except ConflictError as error:  # the other one was faster
                 _log.info("run %s: %s", self.run, error)
                 continue
-            if record is not None:
-                return record, True
-            if (record := self.ledger.record(self.run)) is not None:
-                return record, False
+            ended_here = record is not None
+            if (record := record or self.ledger.record(self.run)) is not None:
+                if self._has_own_namespace(read_campaign(Path(CAMPAIGN_FILE))):
+                    remove_namespace(self.connection, self.run)  # a coordinator may have died before it did
+                return record, ended_here
 
     def publish_reports(self, record: RunRecord, tell: Callable[[str], None], *, ended_here: bool) -> str | None:
         """Write the reports of the run to the evidence store; return its folder there, None where they are not there.
@@ -102,6 +106,8 @@ class Coordinator:
             in_image = self.settings.lab_cache is not None
             require_bench(campaign, claim=self.options.lab_cache, lab_in_image=in_image)
             require_signing_key(campaign, self.settings)
+            if self._has_own_namespace(campaign):
+                require_own_namespaces(self.connection)
             prepared, work = prepare(campaign, self.settings, self.benches), self._make_work(campaign, own_job)
             return campaign_run.start(prepared, self.ledger, self.settings, self.controls, name=self.run, work=work)
         while line.alive():
@@ -112,6 +118,9 @@ class Coordinator:
         campaign = campaign_run.read_dead_campaign(self.run, self.ledger)
         prepared, work = prepare_resolved(campaign, self.settings, self.benches), self._make_work(campaign, own_job)
         return campaign_run.resume(self.run, prepared, self.ledger, self.settings, self.controls, work=work)
+
+    def _has_own_namespace(self, campaign: Campaign) -> bool:
+        return self.options.include_destructive and does_harm(campaign)
 
     def _protect(self, own_job: Job) -> None:
         """Let no drain of nodes take both coordinators. Without it the run takes longer, and ends all the same."""

@@ -4,8 +4,6 @@ The campaign travels in an annotation of the coordinator's pods, so that one req
 suite gets the run's name alone, and finds the rest in the ledger.
 """
 
-import base64
-import gzip
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -15,11 +13,13 @@ from lightkube.resources.batch_v1 import CronJob, Job
 from lightkube.resources.core_v1 import Namespace, Pod
 from lightkube.resources.policy_v1 import PodDisruptionBudget
 
-from harness.campaign import stored
+from harness import __version__
 from harness.campaign.campaign import Campaign
+from harness.cluster.campaign_text import encode_campaign
+from harness.cluster.line_count import COUNT_LINES
 from harness.cluster.pod_benches import add_lab
 from harness.errors import ExitCode, RequestError
-from harness.store.names_at_random import draw_name
+from harness.untrusted.input_checks import shorten_value
 
 PREFIX = "ptp-harness.dev"
 RUN_LABEL, PART_LABEL, SUITE_LABEL = f"{PREFIX}/run", f"{PREFIX}/part", f"{PREFIX}/suite"
@@ -40,18 +40,17 @@ CAMPAIGN_FILE = "/run/ptp-harness/campaign"
 COORDINATOR_ACCOUNT, POD_ACCOUNT = "ptp-harness-coordinator", "ptp-harness-pod"
 SECRET = "ptp-harness"  # the name of the object
 SECRET_FOLDER = "/run/secrets/ptp-harness"  # where it is mounted
+ENVIRONMENT_SECRET = f"{SECRET}-environment"  # whose keys are variables of all pods
+ENVIRONMENT_FOLDER = f"{SECRET_FOLDER}-environment"
 LEDGER_KEY, EVIDENCE_KEY, SIGNING_KEY = "ledger-url", "evidence-url", "signing-key"
 STATE_FOLDER = "/var/lib/ptp-harness"
 USER = 10001
 
-MOST_ANNOTATION_BYTES = 48 * 1024
-"""With the Job and a pod that has it too, the objects of a run stay below 128 KiB."""
-
 COORDINATOR_LEASE_S, POD_LEASE_S = 4, 15
 COORDINATOR_TRIES, POD_TRIES = 6, 3
 KEPT_AFTER_END_S = 7 * 86400
-_COORDINATOR_RESOURCES = {"requests": {"cpu": "100m", "memory": "128Mi"}, "limits": {"memory": "1Gi"}}
-_PROBE_WITHIN_S, _SUBMITTED_WITHIN_S = 300, 600
+COORDINATOR_RESOURCES = {"requests": {"cpu": "100m", "memory": "128Mi"}, "limits": {"memory": "1Gi"}}
+_SUBMITTED_WITHIN_S = 600
 _SUBMISSION_TRIES, _SUBMISSIONS_LISTED = 3, 3
 _BEGINS_WITHIN_S = 3600
 """A time of a schedule that was missed, such as while no control plane ran, is made up for so long afterwards. Without
@@ -71,7 +70,8 @@ class PodOptions:
     `environ`: further variables, such as AWS_REGION. `longest_s`: after which a Job is ended. `queue`: of Kueue, for
     the Jobs of suites; `coordinator_queue`: for the others. Coordinators wait for suites: in one queue, those of
     several runs could take all of its quota, and wait for ever. `lab_cache`: the claim
-    of the volume with the lab's parts, for pods that have lab guests.
+    of the volume with the lab's parts, for pods that have lab guests. `include_destructive`: suites that do harm run,
+    in a namespace of the run's own.
     """
 
     image: str
@@ -84,23 +84,7 @@ class PodOptions:
     coordinator_queue: str | None = None
     priority_class: str | None = None
     lab_cache: str | None = None
-
-
-def encode_campaign(campaign: Campaign) -> str:
-    """Write a campaign for an annotation. Raises RequestError for one that is too long."""
-    text = base64.b64encode(gzip.compress(json.dumps(stored.to_document(campaign)).encode(), mtime=0)).decode()
-    if len(text) > MOST_ANNOTATION_BYTES:
-        raise RequestError(
-            f"the campaign takes {len(text)} bytes, compressed, and an object of the cluster holds "
-            f"{MOST_ANNOTATION_BYTES}",
-            next_step="select types by conditions, or divide it into several campaigns",
-        )
-    return text
-
-
-def decode_campaign(text: str) -> Campaign:
-    """Read a campaign that `encode_campaign` wrote. Raises ValueError for any other text."""
-    return stored.from_document(json.loads(gzip.decompress(base64.b64decode(text, validate=True))))
+    include_destructive: bool = False
 
 
 def name_coordinator(run: str) -> str:
@@ -118,19 +102,9 @@ def make_coordinator(
     annotations = {CAMPAIGN_ANNOTATION: encode_campaign(campaign)}
     labels = _label(run, COORDINATOR) | ({} if schedule is None else {SCHEDULE_LABEL: schedule})
     argv = ["cluster", "coordinate", run, *_write_options(options, hosts_per_pod)]
-    pod = _make_pod(options, argv, lease_s=COORDINATOR_LEASE_S, account=COORDINATOR_ACCOUNT, reaches_api=True)
-    pod["containers"][0]["resources"] = {key: dict(value) for key, value in _COORDINATOR_RESOURCES.items()}
+    pod = make_pod(options, argv, lease_s=COORDINATOR_LEASE_S, account=COORDINATOR_ACCOUNT, reaches_api=True)
     _bring_campaign(pod)
-    spec = {
-        "parallelism": 2,
-        "backoffLimit": COORDINATOR_TRIES,
-        "activeDeadlineSeconds": options.longest_s,
-        "ttlSecondsAfterFinished": KEPT_AFTER_END_S,
-        "podReplacementPolicy": "Failed",
-        "podFailurePolicy": {"rules": [_ignore_disruptions(), _fail_on(ExitCode.BAD_REQUEST, "FailJob")]},
-        "template": {"metadata": {"labels": labels, "annotations": annotations}, "spec": pod},
-    }
-    return _make_job(name_coordinator(run), labels, spec, options)
+    return _make_coordinator_job(run, {"labels": labels, "annotations": annotations}, pod, options)
 
 
 def make_disruption_budget(run: str, owner: Job) -> PodDisruptionBudget:
@@ -162,7 +136,7 @@ def make_schedule(
     """
     labels = OURS | {PART_LABEL: SCHEDULE, SCHEDULE_LABEL: schedule}
     argv = ["cluster", "submit", schedule, "--job", "$(JOB_UID)", *_write_options(options, hosts_per_pod)]
-    pod = _make_pod(options, argv, lease_s=COORDINATOR_LEASE_S, account=COORDINATOR_ACCOUNT, reaches_api=True)
+    pod = make_pod(options, argv, lease_s=COORDINATOR_LEASE_S, account=COORDINATOR_ACCOUNT, reaches_api=True)
     own_job = {"fieldRef": {"fieldPath": f"metadata.labels['{JOB_UID_LABEL}']"}}
     pod["containers"][0]["env"].append({"name": "JOB_UID", "valueFrom": own_job})
     _bring_campaign(pod)
@@ -195,16 +169,17 @@ def make_suite_job(
     *,
     pods: int,
     hosts_per_pod: int,
-    owner: Job,
+    owner: Job | None,
     argv: Sequence[str] | None = None,
 ) -> Job:
     """Make the Job whose pods claim the hosts of a suite. It goes when the coordinator's Job goes.
 
     `number`: how many Jobs this suite has had before it. `argv`: what its pods do instead, such as a suite of tests.
+    `owner`: the coordinator's Job; None in a namespace of the run's own, with which it goes, and which has no queue.
     """
     labels = _label(run, SUITE) | {SUITE_LABEL: suite}
     argv = argv or ["cluster", "pod", run, suite, "--parallel", str(hosts_per_pod)]
-    pod = _make_pod(options, argv, lease_s=POD_LEASE_S, account=POD_ACCOUNT, reaches_api=False)
+    pod = make_pod(options, argv, lease_s=POD_LEASE_S, account=POD_ACCOUNT, reaches_api=False)
     if options.lab_cache is not None:
         add_lab(pod, options.lab_cache, guests=hosts_per_pod)
     rules = [
@@ -224,38 +199,15 @@ def make_suite_job(
         "podFailurePolicy": {"rules": rules},
         "template": {"metadata": {"labels": labels}, "spec": pod},
     }
-    return _make_job(f"{name_coordinator(run)}-{suite}-{number}", labels, spec, options, owner)
+    name = f"{name_coordinator(run)}-{suite}-{number}"
+    return make_job(name, labels, spec, queue=None if owner is None else options.queue, owner=owner)
 
 
 def make_tests_coordinator(run: str, argv: Sequence[str], options: PodOptions) -> Job:
     """Make the Job of the two pods that can lead a run of tests, by this command line, as `make_coordinator` does."""
     labels = _label(run, COORDINATOR)
-    pod = _make_pod(options, argv, lease_s=COORDINATOR_LEASE_S, account=COORDINATOR_ACCOUNT, reaches_api=True)
-    spec = {
-        "parallelism": 2,
-        "backoffLimit": COORDINATOR_TRIES,
-        "activeDeadlineSeconds": options.longest_s,
-        "ttlSecondsAfterFinished": KEPT_AFTER_END_S,
-        "podReplacementPolicy": "Failed",
-        "podFailurePolicy": {"rules": [_ignore_disruptions(), _fail_on(ExitCode.BAD_REQUEST, "FailJob")]},
-        "template": {"metadata": {"labels": labels}, "spec": pod},
-    }
-    return _make_job(name_coordinator(run), labels, spec, options)
-
-
-def make_probe_job(options: PodOptions) -> Job:
-    """Make a Job whose pod prints what it sees of the things that pods of a run need."""
-    pod = _make_pod(options, ["cluster", "probe"], lease_s=POD_LEASE_S, account=POD_ACCOUNT, reaches_api=False)
-    if options.lab_cache is not None:
-        add_lab(pod, options.lab_cache, guests=1)
-    labels = OURS | {PART_LABEL: PROBE}
-    spec = {
-        "backoffLimit": 0,
-        "activeDeadlineSeconds": _PROBE_WITHIN_S,
-        "ttlSecondsAfterFinished": _PROBE_WITHIN_S,
-        "template": {"metadata": {"labels": labels}, "spec": pod},
-    }
-    return _make_job(f"ptp-smoke-{draw_name()}", labels, spec, options)
+    pod = make_pod(options, argv, lease_s=COORDINATOR_LEASE_S, account=COORDINATOR_ACCOUNT, reaches_api=True)
+    return _make_coordinator_job(run, {"labels": labels}, pod, options)
 
 
 def find_end(job: Job) -> str | None:
@@ -284,19 +236,57 @@ def name_of(item: Job | Pod | CronJob | Namespace) -> str:
     return str(item.metadata and item.metadata.name)
 
 
+def write_options(options: PodOptions) -> list[str]:
+    """Write what all pods have in common, and the version that submits them, for the command line of a coordinator."""
+    return ["--options", json.dumps({"version": __version__, **asdict(options)}, separators=(",", ":"))]
+
+
 def read_options(text: str) -> PodOptions:
-    """Read the options that `make_coordinator` wrote into its pod."""
-    return PodOptions(**json.loads(text))
+    """Read what `write_options` wrote. Raises RequestError where the image is of another version than the submitter."""
+    written = json.loads(text)
+    version = written.pop("version", __version__)
+    if version != __version__:
+        raise RequestError(
+            f"the image has version {__version__}, and version {shorten_value(version)} submitted this",
+            next_step="the image of the same version: --image, --registry",
+        )
+    return PodOptions(**written)
 
 
 def _label(run: str, part: str) -> dict[str, str]:
     return OURS | {RUN_LABEL: run, PART_LABEL: part}
 
 
-def _make_job(
-    name: str, labels: Mapping[str, str], spec: Mapping[str, Any], options: PodOptions, owner: Job | None = None
+def _make_coordinator_job(run: str, metadata: dict[str, Any], pod: dict[str, Any], options: PodOptions) -> Job:
+    """Make the Job of two pods, on two nodes where there are two: a node that is lost takes one of them."""
+    selector = {"matchLabels": _label(run, COORDINATOR)}
+    place = {"maxSkew": 1, "topologyKey": "kubernetes.io/hostname", "whenUnsatisfiable": "ScheduleAnyway"}
+    pod["topologySpreadConstraints"] = [{**place, "labelSelector": selector}]
+    pod["containers"][0]["resources"] = {key: dict(value) for key, value in COORDINATOR_RESOURCES.items()}
+    if options.include_destructive:
+        _bring_environment(pod)
+    spec = {
+        "parallelism": 2,
+        "backoffLimit": COORDINATOR_TRIES,
+        "activeDeadlineSeconds": options.longest_s,
+        "ttlSecondsAfterFinished": KEPT_AFTER_END_S,
+        "podReplacementPolicy": "Failed",
+        "podFailurePolicy": {"rules": [_ignore_disruptions(), _fail_on(ExitCode.BAD_REQUEST, "FailJob")]},
+        "template": {"metadata": metadata, "spec": pod},
+    }
+    return make_job(name_coordinator(run), metadata["labels"], spec, queue=options.coordinator_queue)
+
+
+def make_job(
+    name: str,
+    labels: Mapping[str, str],
+    spec: Mapping[str, Any],
+    *,
+    queue: str | None = None,
+    owner: Job | None = None,
 ) -> Job:
-    described = _queue(labels, spec, options.coordinator_queue if owner is None else options.queue)
+    """Make a Job of its specification. It goes when its owner goes, where it has one."""
+    described = _queue(labels, spec, queue)
     metadata: dict[str, Any] = {"name": name, **described["metadata"]}
     if owner is not None:
         metadata["ownerReferences"] = [_refer_to(owner)]
@@ -318,7 +308,7 @@ def _queue(labels: Mapping[str, str], spec: Mapping[str, Any], queue: str | None
 
 def _write_options(options: PodOptions, hosts_per_pod: int | None) -> list[str]:
     """Write what a coordinator needs beside the campaign, for its command line."""
-    argv = ["--options", json.dumps(asdict(options), separators=(",", ":"))]
+    argv = write_options(options)
     return argv if hosts_per_pod is None else [*argv, "--hosts-per-pod", str(hosts_per_pod)]
 
 
@@ -330,13 +320,22 @@ def _bring_campaign(pod: dict[str, Any]) -> None:
     pod["containers"][0]["volumeMounts"].append({"name": "campaign", "mountPath": folder, "readOnly": True})
 
 
-def _make_pod(
+def _bring_environment(pod: dict[str, Any]) -> None:
+    """Mount the secret of variables as files, too: a coordinator copies it for the pods of another namespace."""
+    source = {"secretName": ENVIRONMENT_SECRET, "optional": True, "defaultMode": 0o440}
+    pod["volumes"].append({"name": "environment", "secret": source})
+    mount = {"name": "environment", "mountPath": ENVIRONMENT_FOLDER, "readOnly": True}
+    pod["containers"][0]["volumeMounts"].append(mount)
+
+
+def make_pod(
     options: PodOptions, argv: Sequence[str], *, lease_s: int, account: str, reaches_api: bool
 ) -> dict[str, Any]:
     """Make the description of a pod that Pod Security `restricted` admits."""
     fixed = {
         "PTP_HARNESS_LEDGER_URL_FILE": f"{SECRET_FOLDER}/{LEDGER_KEY}",
         "PTP_HARNESS_LEASE": str(lease_s),
+        COUNT_LINES: "true",
         "HOME": STATE_FOLDER,
     }
     environ: list[dict[str, Any]] = [
@@ -350,7 +349,7 @@ def _make_pod(
         "imagePullPolicy": options.pull,
         "args": list(argv),
         "env": environ,
-        "envFrom": [{"secretRef": {"name": f"{SECRET}-environment", "optional": True}}],
+        "envFrom": [{"secretRef": {"name": ENVIRONMENT_SECRET, "optional": True}}],
         "resources": {"requests": dict(options.requests), "limits": dict(options.limits)},
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "securityContext": {

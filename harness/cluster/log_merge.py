@@ -9,9 +9,8 @@ from functools import partial
 from harness.cluster.connection import Connection, patiently
 from harness.cluster.jobs import name_of
 from harness.cluster.pod_logs import follow_log
-from harness.cluster.pod_states import find_trouble
+from harness.cluster.pod_states import find_held_up, find_trouble
 from harness.cluster.run_state import find_coordinator, find_refusal, has_ended, list_pods
-from harness.errors import HarnessError
 
 _LOOK_EVERY_S = 1.0
 
@@ -21,16 +20,21 @@ def merge_logs(
 ) -> Iterator[tuple[str, str]]:
     """Yield (pod, line) of every pod of a run, or of its coordinators alone, in the order in which they come.
 
-    So far, or until the run has ended; a line without a pod tells what keeps pods from starting.
+    So far, or until the run has ended; a line without a pod tells what keeps pods from starting, or which lines are
+    missing, since the node of their pod is lost.
     """
-    lines: queue.Queue[tuple[str, str] | HarnessError | None] = queue.Queue(10_000)
+    lines: queue.Queue[tuple[str, str] | Exception | None] = queue.Queue(10_000)
     threads: dict[str, threading.Thread] = {}
+    run_ended = threading.Event()
+
+    def tell(text: str) -> None:
+        lines.put(("", text))
 
     def read(pod: str) -> None:
         try:
-            for line in follow_log(connection, pod, follow=follow):
+            for line in follow_log(connection, pod, follow=follow, tell=tell, has_run_ended=run_ended.is_set):
                 lines.put((pod, line))
-        except HarnessError as error:
+        except Exception as error:  # raised where the lines are read
             lines.put(error)
 
     def watch() -> None:
@@ -48,20 +52,23 @@ def merge_logs(
                 trouble = find_trouble([pod for pod in pods if pod.status and pod.status.phase == "Pending"])
                 if not (pods or coordinator.waits_in):
                     trouble = patiently(partial(find_refusal, connection, coordinator.name))
+                if trouble is None and (held_up := find_held_up(pods)) is not None:
+                    trouble = patiently(partial(find_refusal, connection, name_of(held_up)))
                 if trouble is not None and trouble.text != said:
                     said = trouble.text
-                    lines.put(("", said))
+                    tell(said)
                 if ended:
+                    run_ended.set()
                     break
                 time.sleep(_LOOK_EVERY_S)
             for thread in threads.values():
                 thread.join()
             lines.put(None)
-        except HarnessError as error:
+        except Exception as error:  # raised where the lines are read
             lines.put(error)
 
     threading.Thread(target=watch, daemon=True).start()
     while (item := lines.get()) is not None:
-        if isinstance(item, HarnessError):
+        if isinstance(item, Exception):
             raise item
         yield item

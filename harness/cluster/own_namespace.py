@@ -18,9 +18,12 @@ from lightkube.codecs import AnyResource, from_dict
 from lightkube.models.meta_v1 import ObjectMeta
 from lightkube.resources.core_v1 import Namespace
 
+from harness.campaign.campaign import Campaign
 from harness.cluster.connection import ClusterError, Connection, in_namespace, patiently, telling_errors
 from harness.cluster.jobs import (
     COORDINATOR_ACCOUNT,
+    ENVIRONMENT_FOLDER,
+    ENVIRONMENT_SECRET,
     OURS,
     PART_LABEL,
     POD_ACCOUNT,
@@ -28,9 +31,11 @@ from harness.cluster.jobs import (
     RUN_LABEL,
     SECRET,
     SECRET_FOLDER,
+    PodOptions,
     name_of,
 )
-from harness.errors import CleanupError, ConflictError
+from harness.cluster.suites import does_harm
+from harness.errors import CleanupError, ConflictError, RequestError
 
 OWN_NAMESPACE, HOME_LABEL = "own-namespace", f"{PREFIX}/home"
 OWN_ROLE = "ptp-harness-own-namespace"
@@ -113,10 +118,31 @@ def remove_left(connection: Connection, runs: Collection[str] | None, going_on: 
             yield state.name
 
 
-def read_own_secrets(folder: Path = Path(SECRET_FOLDER)) -> Secrets:
-    """Read the secret that is mounted in this pod, for a copy of it: no right to read secrets is needed."""
-    files = [path for path in folder.iterdir() if path.is_file() and not path.name.startswith(".")]
-    return {SECRET: {path.name: path.read_text() for path in sorted(files)}}
+def read_own_secrets(
+    folder: Path = Path(SECRET_FOLDER), environment: Path = Path(ENVIRONMENT_FOLDER)
+) -> dict[str, dict[str, str]]:
+    """Read the secrets that are mounted in this pod, for copies of them: no right to read secrets is needed."""
+    return {
+        name: {path.name: path.read_text() for path in sorted(_list_keys(place))}
+        for name, place in ((SECRET, folder), (ENVIRONMENT_SECRET, environment))
+        if place.is_dir()
+    }
+
+
+def _list_keys(folder: Path) -> list[Path]:
+    return [path for path in folder.iterdir() if path.is_file() and not path.name.startswith(".")]
+
+
+def require_movable(campaign: Campaign, options: PodOptions) -> None:
+    """Raise RequestError where hosts that do harm need what a namespace of their own cannot have."""
+    if not (options.include_destructive and does_harm(campaign)):
+        return
+    for what, name in (("claim", options.lab_cache), ("queue", options.queue)):
+        if name is not None:
+            raise RequestError(
+                f"the {what} {name} is one of this namespace, and disturbed hosts are to have a namespace of their own",
+                next_step="leave out --include-destructive, or claim and queue: an image can have the lab's parts",
+            )
 
 
 def _make(connection: Connection, run: str) -> None:

@@ -1,5 +1,6 @@
 """Tell what keeps pods from their work: they do not start, they cannot be placed, or they ended with an error."""
 
+import datetime
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from harness.cluster.jobs import name_of
 from harness.untrusted.plain_text import one_line
 
 _MOST_CHARACTERS = 400
+_BEGINS_WITHIN_S = 10.0
 _LASTING = {
     "ErrImagePull": "see whether the name of the image is right, and whether the nodes may pull it",
     "ImagePullBackOff": "see whether the name of the image is right, and whether the nodes may pull it",
@@ -86,14 +88,36 @@ def _find_unplaced(pods: Iterable[Pod]) -> PodTrouble | None:
     return None
 
 
+def is_unplaced(pod: Pod) -> bool:
+    """Whether the scheduler found no node for a pod."""
+    return _find_unplaced([pod]) is not None
+
+
 def _describe_failed(pods: Iterable[Pod]) -> str:
     return next(iter(describe_failed_pods(pods)), "")
 
 
+def find_held_up(pods: Iterable[Pod]) -> Pod | None:
+    """Find a pod that has a node and does not begin for a while, such as one whose secret is not there.
+
+    What keeps it is told by its events alone.
+    """
+    long_ago = datetime.datetime.now(datetime.UTC) - datetime.timedelta(seconds=_BEGINS_WITHIN_S)
+    for pod in pods:
+        made = pod.metadata and pod.metadata.creationTimestamp
+        if made and made < long_ago and pod.status and pod.status.phase == "Pending" and pod.spec and pod.spec.nodeName:
+            return pod
+    return None
+
+
 def is_cut_off(pod: Pod) -> bool:
-    """Whether a pod runs by the word of a node that no longer answers: the control plane then calls it not ready."""
+    """Whether a pod runs by the word of a node that no longer answers: the control plane then calls it not ready.
+
+    Its containers stay ready by that word; one that the node itself starts again is not.
+    """
     conditions = (pod.status and pod.status.conditions) or ()
-    return any(condition.type == "Ready" and condition.status == "False" for condition in conditions)
+    ready = all(status.ready for status in _container_statuses(pod))
+    return ready and any(condition.type == "Ready" and condition.status == "False" for condition in conditions)
 
 
 def describe_failed_pods(pods: Iterable[Pod]) -> list[str]:

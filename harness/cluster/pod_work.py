@@ -1,7 +1,9 @@
 """Have pods qualify the hosts of a run: a Job for each suite, until no host of it can be claimed."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 
 from lightkube.resources.batch_v1 import Job
@@ -17,6 +19,7 @@ from harness.cluster.jobs import (
     name_coordinator,
     name_of,
 )
+from harness.cluster.own_namespace import name_namespace, own_namespace, read_own_secrets
 from harness.cluster.pod_states import PodTrouble, find_trouble
 from harness.cluster.suites import Suite, make_suites
 from harness.errors import HarnessError
@@ -42,11 +45,20 @@ class PodsFailedError(HostsNotBegunError):
     """The pods of a suite could not do their work: a fault of the cluster or of its configuration, of no clock."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where the Jobs of a suite are. `owner`: the Job with which they go; None in a namespace of the run's own."""
+
+    jobs: JobControl
+    owner: Job | None
+
+
 class PodWork:
     """Qualifies hosts by pods, as `host_workers.Work`. `hosts_per_pod`: how many hosts a pod works on at once."""
 
     def __init__(self, connection: Connection, own_job: Job, options: PodOptions, *, hosts_per_pod: int) -> None:
-        self._jobs, self._own_job, self._options = JobControl(connection), own_job, options
+        self._connection, self._options = connection, options
+        self._home = _Place(JobControl(connection), own_job)
         self._hosts_per_pod = hosts_per_pod
         self._numbers: dict[str, int] = {}
         self._barren: dict[str, int] = {}
@@ -65,15 +77,35 @@ class PodWork:
             free = _count_free_of(suite, context)
             if free and not context.controls.stop.is_set():
                 try:
-                    self._run(suite, min(parallel, free), free, context, on_poll)
+                    with self._choose_place(suite, context) as place:
+                        self._run(suite, min(parallel, free), free, context, on_poll, place)
                 except HarnessError as error:
                     errors.append(error)
         return errors
 
-    def _run(self, suite: Suite, parallel: int, free: int, context: RunContext, on_poll: Callable[[], None]) -> None:
+    @contextmanager
+    def _choose_place(self, suite: Suite, context: RunContext) -> Iterator[_Place]:
+        """Yield where the Jobs of a suite are: those that do harm have a namespace of their own, which is removed."""
+        if not (self._options.include_destructive and suite.kind.destructive):
+            yield self._home
+            return
+        with own_namespace(self._connection, context.run, read_own_secrets()) as inside:
+            context.events.publish(f"suite {suite.kind}: it has the namespace {inside.namespace}")
+            yield _Place(JobControl(inside), None)
+        context.events.publish(f"suite {suite.kind}: the namespace {name_namespace(context.run)} is removed")
+
+    def _run(
+        self,
+        suite: Suite,
+        parallel: int,
+        free: int,
+        context: RunContext,
+        on_poll: Callable[[], None],
+        place: _Place,
+    ) -> None:
         """Run one Job of a suite to its end. Raises PodsFailedError when Jobs bring no verdict."""
-        job = self._submit(suite, -(-parallel // self._hosts_per_pod), context)
-        trouble = self._wait(job, suite, context, on_poll)
+        job = self._submit(suite, -(-parallel // self._hosts_per_pod), context, place)
+        trouble = self._wait(job, suite, context, on_poll, place.jobs)
         barren = _count_free_of(suite, context) >= free
         self._barren[suite.kind] = self._barren.get(suite.kind, 0) + 1 if barren else 0
         if trouble is not None:
@@ -81,7 +113,7 @@ class PodWork:
             if trouble.lasting or self._barren[suite.kind] >= _MOST_BARREN:
                 raise PodsFailedError(f"the pods of suite {suite.kind}: {trouble}", next_step=trouble.remedy)
 
-    def _submit(self, suite: Suite, pods: int, context: RunContext) -> str:
+    def _submit(self, suite: Suite, pods: int, context: RunContext, place: _Place) -> str:
         """Make the next Job of a suite, or find it, where an earlier coordinator made it; return its name."""
         while True:
             number = self._numbers.get(suite.kind, 0)
@@ -92,15 +124,15 @@ class PodWork:
                 self._options,
                 pods=pods,
                 hosts_per_pod=self._hosts_per_pod,
-                owner=self._own_job,
+                owner=place.owner,
             )
             name = name_of(job)
             try:
-                patiently(partial(self._jobs.create, job), for_s=_AWAY_FOR_S)
+                patiently(partial(place.jobs.create, job), for_s=_AWAY_FOR_S)
             except ClusterError as error:
                 if error.status != 409:
                     raise
-                if find_end(self._jobs.read(name)) is not None:  # of an earlier coordinator, and it has ended
+                if find_end(place.jobs.read(name)) is not None:  # of an earlier coordinator, and it has ended
                     self._numbers[suite.kind] = number + 1
                     continue
             else:
@@ -108,54 +140,50 @@ class PodWork:
             self._numbers[suite.kind] = number + 1
             return name
 
-    def _wait(self, name: str, suite: Suite, context: RunContext, on_poll: Callable[[], None]) -> PodTrouble | None:
+    def _wait(
+        self, name: str, suite: Suite, context: RunContext, on_poll: Callable[[], None], jobs: JobControl
+    ) -> PodTrouble | None:
         """Wait until a Job has ended; return what kept its pods from their work, if anything did."""
         look_at_pods_at, since = time.monotonic() + _LOOK_AT_PODS_AFTER_S, dict[str, float]()
         progress = _Progress(context)
         said: set[str] = set()
         while True:
             on_poll()
-            job = self._try_to_read(name)
+            job = _try_to_read(name, jobs)
             end = None if job is None else find_end(job)
             if end == "":
                 return None
             if end is not None:
-                return find_trouble(self._jobs.list_idle_pods(name), ended_because=end)
-            if progress.is_over() and not self._jobs.has_new_pods(name, _BEGINS_WITHIN_S):
+                return find_trouble(jobs.list_idle_pods(name), ended_because=end)
+            if progress.is_over() and not jobs.has_new_pods(name, _BEGINS_WITHIN_S):
                 # pods of it may be on a node that is lost
-                self._jobs.delete(name)
+                jobs.delete(name)
                 return None
             self._pass_cancellation_on(context)
             queue = None if job is None else find_queue(job)
             if queue is not None:
                 if context.controls.stop.is_set():  # it has no pods that would give up
-                    self._jobs.delete(name)
+                    jobs.delete(name)
                     return None
                 if queue not in said:
                     said.add(queue)
                     context.events.publish(f"suite {suite.kind}: Job {name} waits in queue {queue}")
             if time.monotonic() >= look_at_pods_at:
                 look_at_pods_at = time.monotonic() + _LOOK_AT_PODS_EVERY_S
-                trouble = find_trouble(self._jobs.list_idle_pods(name))
+                trouble = find_trouble(jobs.list_idle_pods(name))
                 if trouble is not None and trouble.text not in said:
                     said.add(trouble.text)
                     context.events.publish(f"suite {suite.kind}: {trouble}")
                 if trouble is not None and trouble.lasting:
                     first = since.setdefault(trouble.text, time.monotonic())
                     if time.monotonic() - first > _GIVEN_UP_AFTER_S:
-                        self._jobs.delete(name)
+                        jobs.delete(name)
                         return trouble
             time.sleep(_LOOK_EVERY_S)
 
-    def _try_to_read(self, name: str) -> Job | None:
-        try:
-            return self._jobs.try_to_read(name)
-        except JobGoneError as error:
-            raise PodsFailedError(error.message, next_step=error.next_step) from error
-
     def _pass_cancellation_on(self, context: RunContext) -> None:
         """Stop the run when its Job was marked as cancelled."""
-        job = None if context.controls.stop.is_set() else self._try_to_read(name_coordinator(context.run))
+        job = None if context.controls.stop.is_set() else _try_to_read(name_coordinator(context.run), self._home.jobs)
         if job is not None and is_cancelled(job):
             context.events.publish("cancelled: hosts under way are released")
             context.controls.stop.set()
@@ -185,6 +213,13 @@ class _Progress:
             return False
         self._idle_since = self._idle_since or now
         return now - self._idle_since > _IDLE_FOR_S
+
+
+def _try_to_read(name: str, jobs: JobControl) -> Job | None:
+    try:
+        return jobs.try_to_read(name)
+    except JobGoneError as error:
+        raise PodsFailedError(error.message, next_step=error.next_step) from error
 
 
 def _count_free(context: RunContext) -> dict[str, int]:

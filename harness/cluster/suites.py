@@ -32,6 +32,11 @@ class SuiteKind(StrEnum):
         """Whether no other suite may run meanwhile."""
         return self is not SuiteKind.SHARED
 
+    @property
+    def destructive(self) -> bool:
+        """Whether such hosts harm what they run beside: where that is asked for, they get a namespace of their own."""
+        return self is SuiteKind.DISTURBED
+
 
 class HasKind(Protocol):
     """Hosts or tests that are run as a suite."""
@@ -65,6 +70,11 @@ class Suite:
     types: tuple[str, ...]
 
 
+def does_harm(campaign: Campaign) -> bool:
+    """Whether a campaign has hosts that harm what they run beside: disturbances load the machine that hosts share."""
+    return bool(campaign.disturbances) and traits_of(campaign.bench).disturbs
+
+
 _STANDARD_QUOTA = re.compile(r"(a|c|d|h|i|im|is|m|r|t|z)[0-9]")
 """The families that share EC2's quota of standard instances; each other group has a quota of its own, often 0."""
 
@@ -78,10 +88,9 @@ def make_suites(campaign: Campaign, instance_types: Iterable[str]) -> list[Suite
 
 
 def _choose_kind(campaign: Campaign, instance_type: str) -> SuiteKind:
-    traits = traits_of(campaign.bench)
-    if campaign.disturbances and traits.disturbs:  # they load the machine that other hosts share
+    if does_harm(campaign):
         return SuiteKind.DISTURBED
-    if not traits.cloud:
+    if not traits_of(campaign.bench).cloud:
         return SuiteKind.SHARED
     if is_metal(instance_type):
         return SuiteKind.METAL

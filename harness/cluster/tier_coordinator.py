@@ -24,7 +24,9 @@ from harness.cluster.jobs import (
     name_coordinator,
     name_of,
 )
+from harness.cluster.own_namespace import own_namespace, read_own_secrets, remove_namespace
 from harness.cluster.pod_states import describe_failed_pods, find_trouble, is_cut_off
+from harness.cluster.rights import require_own_namespaces
 from harness.cluster.run_state import list_pods
 from harness.cluster.suites import choose_next
 from harness.cluster.tier_pod import HOME
@@ -54,6 +56,14 @@ class TierRequest:
     include_destructive: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where the Jobs of suites are. `owner`: the Job with which they go; None in a namespace of the run's own."""
+
+    jobs: JobControl
+    owner: Job | None
+
+
 @dataclass(slots=True)
 class _Running:
     """A suite whose Job goes on. `trouble_since`: since when its pods do not start, by what keeps them from it.
@@ -63,6 +73,7 @@ class _Running:
 
     suite: TierSuite
     job: str
+    jobs: JobControl
     look_at_pods_at: float
     look_at_nodes_at: float
     trouble_since: dict[str, float]
@@ -120,30 +131,58 @@ class TierCoordinator:
     def _run(self) -> None:
         own_job = patiently(partial(self._jobs.read, self._own_name), for_s=_AWAY_FOR_S)
         plan = self._load_plan()
-        waiting, running = self._leave_out_ended(plan), dict[str, _Running]()
-        while (waiting or running) and not self._cancelled:
-            for name in [name for name, each in running.items() if self._has_ended(each)]:
-                del running[name]
-            for each in [each for each in running.values() if self._is_lost(each)]:
-                self._tell(f"suite {each.suite.name}: the node of its pod is lost, and it is begun anew")
-                self._jobs.delete(each.job)
-                waiting.insert(0, running.pop(each.suite.name).suite)
-            begin = choose_next(waiting, [each.suite for each in running.values()], plan.parallel)
-            for suite in begin:
-                running[suite.name] = self._begin(suite, own_job)
-                waiting.remove(suite)
-            if running:
-                time.sleep(_LOOK_EVERY_S)
-                self._look_for_cancellation()
-        for suite in [*(each.suite for each in running.values()), *waiting]:
-            self._note(SuiteOutcome(name=suite.name, outcome=Outcome.INCONCLUSIVE, why="the run was cancelled"))
-        for each in running.values():
-            self._jobs.delete(each.job)
+        harm = any(suite.destructive for suite in plan.suites)
+        if harm:
+            require_own_namespaces(self._connection)
+        waiting = self._leave_out_ended(plan)
+        try:
+            self._run_suites(
+                [each for each in waiting if not each.destructive], plan.parallel, _Place(self._jobs, own_job)
+            )
+            self._run_destructive([each for each in waiting if each.destructive])
+        finally:
+            if harm:  # of a coordinator that died after the last suite there had its result
+                remove_namespace(self._connection, self._store.run)
         outcomes = [self._outcomes[suite.name] for suite in plan.suites]
         self._store.write_reports(render_reports(self._store.run, outcomes, cancelled=self._cancelled))
         self._store.add_durations(
             {each.name: each.seconds for each in outcomes if each.junit is not None and not each.retries}
         )
+
+    def _run_destructive(self, suites: list[TierSuite]) -> None:
+        """Run suites that do harm, one after the other, in a namespace of the run's own, which is removed."""
+        if self._cancelled or not suites:
+            self._note_cancelled(suites)
+            return
+        with own_namespace(self._connection, self._store.run, read_own_secrets()) as inside:
+            self._tell(f"{len(suites)} destructive suites have the namespace {inside.namespace}")
+            self._run_suites(suites, 1, _Place(JobControl(inside), None))
+        self._tell(f"the namespace {inside.namespace} is removed")
+
+    def _run_suites(self, waiting: list[TierSuite], parallel: int, place: _Place) -> None:
+        """Run suites until each has its outcome, or the run is cancelled."""
+        running = dict[str, _Running]()
+        while (waiting or running) and not self._cancelled:
+            for name in [name for name, each in running.items() if self._has_ended(each)]:
+                del running[name]
+            for each in [each for each in running.values() if self._is_lost(each)]:
+                self._tell(f"suite {each.suite.name}: the node of its pod is lost, and it is begun anew")
+                each.jobs.delete(each.job)
+                waiting.insert(0, running.pop(each.suite.name).suite)
+            begin = choose_next(waiting, [each.suite for each in running.values()], parallel)
+            for suite in begin:
+                running[suite.name] = self._begin(suite, place)
+                waiting.remove(suite)
+            if running:
+                time.sleep(_LOOK_EVERY_S)
+                self._look_for_cancellation()
+        self._note_cancelled([*(each.suite for each in running.values()), *waiting])
+        for each in running.values():
+            each.jobs.delete(each.job)
+
+    def _note_cancelled(self, suites: Sequence[TierSuite]) -> None:
+        for suite in suites:
+            self._note(SuiteOutcome(name=suite.name, outcome=Outcome.INCONCLUSIVE, why="the run was cancelled"))
 
     def _load_plan(self) -> TierPlan:
         """Read the plan of an earlier coordinator, else make it."""
@@ -171,42 +210,42 @@ class TierCoordinator:
         """Judge the suites that have a result already; return the others."""
         waiting = []
         for suite in plan.suites:
-            if self._judge(suite, self._name_job(suite)) is None:
+            if self._judge(suite, self._name_job(suite), self._jobs) is None:
                 waiting.append(suite)
         return waiting
 
-    def _begin(self, suite: TierSuite, own_job: Job) -> _Running:
+    def _begin(self, suite: TierSuite, place: _Place) -> _Running:
         """Make the Job of a suite, or find the one that an earlier coordinator made."""
         argv = ["cluster", "test-pod", self._store.run, suite.name]
         job = make_suite_job(
-            self._store.run, suite.name, 0, self._options, pods=1, hosts_per_pod=1, owner=own_job, argv=argv
+            self._store.run, suite.name, 0, self._options, pods=1, hosts_per_pod=1, owner=place.owner, argv=argv
         )
         try:
-            patiently(partial(self._jobs.create, job), for_s=_AWAY_FOR_S)
+            patiently(partial(place.jobs.create, job), for_s=_AWAY_FOR_S)
             expected = "" if suite.expected_s is None else f", expected to take {suite.expected_s:.0f} s"
             self._tell(f"suite {suite.name}: Job {name_of(job)}{expected}")
         except ClusterError as error:
             if error.status != 409:
                 raise
         look_at = time.monotonic() + _LOOK_AT_PODS_EVERY_S
-        return _Running(suite, name_of(job), look_at, look_at, {})
+        return _Running(suite, name_of(job), place.jobs, look_at, look_at, {})
 
     def _has_ended(self, running: _Running) -> bool:
         """Look at the Job of a suite; note its outcome once it has ended, or cannot begin."""
         suite = running.suite
         try:
-            job = self._jobs.try_to_read(running.job)
+            job = running.jobs.try_to_read(running.job)
         except JobGoneError as error:
-            if self._judge(suite, running.job) is None:
+            if self._judge(suite, running.job, running.jobs) is None:
                 self._note(SuiteOutcome(name=suite.name, outcome=Outcome.INCONCLUSIVE, why=error.message))
             return True
         end = None if job is None else find_end(job)
         if end is None:
             return self._is_stuck(running)
-        if self._judge(suite, running.job) is None:
-            trouble = find_trouble(self._jobs.list_idle_pods(running.job), ended_because=end) if end else None
+        if self._judge(suite, running.job, running.jobs) is None:
+            trouble = find_trouble(running.jobs.list_idle_pods(running.job), ended_because=end) if end else None
             why = "its pod ended well, and left no result" if trouble is None else trouble.text
-            retries = self._list_retries(suite, running.job, judged=False)
+            retries = self._list_retries(suite, running.job, running.jobs, judged=False)
             self._note(SuiteOutcome(name=suite.name, outcome=Outcome.INCONCLUSIVE, why=why, retries=retries))
         return True
 
@@ -216,7 +255,7 @@ class TierCoordinator:
         if now < running.look_at_pods_at:
             return False
         running.look_at_pods_at = now + _LOOK_AT_PODS_EVERY_S
-        trouble = find_trouble(self._jobs.list_idle_pods(running.job))
+        trouble = find_trouble(running.jobs.list_idle_pods(running.job))
         if trouble is None:
             return False
         if trouble.text not in running.trouble_since:
@@ -224,7 +263,7 @@ class TierCoordinator:
         if not trouble.lasting or now - running.trouble_since.setdefault(trouble.text, now) <= _GIVEN_UP_AFTER_S:
             running.trouble_since.setdefault(trouble.text, now)
             return False
-        self._jobs.delete(running.job)
+        running.jobs.delete(running.job)
         self._note(SuiteOutcome(name=running.suite.name, outcome=Outcome.INCONCLUSIVE, why=trouble.text))
         return True
 
@@ -234,22 +273,22 @@ class TierCoordinator:
         if now < running.look_at_nodes_at:
             return False
         running.look_at_nodes_at = now + _LOOK_AT_PODS_EVERY_S
-        cut_off = any(map(is_cut_off, self._jobs.list_running_pods(running.job)))
+        cut_off = any(map(is_cut_off, running.jobs.list_running_pods(running.job)))
         running.cut_off_since = (running.cut_off_since or now) if cut_off else None
         return running.cut_off_since is not None and now - running.cut_off_since > _LOST_AFTER_S
 
-    def _judge(self, suite: TierSuite, job: str) -> SuiteOutcome | None:
+    def _judge(self, suite: TierSuite, job: str, jobs: JobControl) -> SuiteOutcome | None:
         """Judge a suite by the result that a pod left; None where none has."""
         result = self._store.read_result(suite.name)
         if result is None:
             return None
-        outcome = judge_result(suite.name, result, self._list_retries(suite, job, judged=True))
+        outcome = judge_result(suite.name, result, self._list_retries(suite, job, jobs, judged=True))
         self._note(outcome)
         return outcome
 
-    def _list_retries(self, suite: TierSuite, job: str, *, judged: bool) -> tuple[str, ...]:
+    def _list_retries(self, suite: TierSuite, job: str, jobs: JobControl, *, judged: bool) -> tuple[str, ...]:
         """Say what became of each attempt at a suite that left no result: a pod that failed, or that is gone."""
-        failed = describe_failed_pods(self._jobs.list_idle_pods(job))
+        failed = describe_failed_pods(jobs.list_idle_pods(job))
         attempts = self._store.count_attempts(suite.name) - judged
         gone = ["a pod that had begun is gone: evicted, or deleted"] * max(0, attempts - len(failed))
         return (*failed, *gone)

@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from lightkube.types import CascadeType, PatchType
 from harness.cluster.jobs import COORDINATOR, PART_LABEL, RUN_LABEL
 from harness.store.ledger import Ledger
 from tests.servers import containerd, kubernetes, postgresql, s3, scripted_image
+from tests.servers.cutting_proxy import CuttingProxy
 from tests.servers.kubernetes import Cluster, Options
 
 ROOT = Path(__file__).parents[2]
@@ -75,7 +76,10 @@ class CampaignRun:
 
 @dataclass
 class Team:
-    """Those who use the namespace. `ledger`, `evidence`: as this machine reaches them."""
+    """Those who use the namespace. `ledger`, `evidence`: as this machine reaches them.
+
+    `relays`: through which pods reach the ledger and the store, which tests can cut.
+    """
 
     cluster: Cluster
     folder: Path
@@ -83,6 +87,7 @@ class Team:
     store: s3.Server
     server: postgresql.Server
     admin: Client
+    relays: dict[str, CuttingProxy] = field(default_factory=dict)
 
     def environ(self, user: str = SUBMITTER) -> dict[str, str]:
         named = {"KUBECONFIG": str(self.cluster.kubeconfig(user)), "K8S_NAMESPACE": SPACE}
@@ -194,10 +199,14 @@ def shared_team(images: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 
 @contextmanager
-def serve_team(images: Path, folder: Path) -> Iterator[Team]:
-    """Yield a namespace of a cluster of two nodes, which begin with these images."""
+def serve_team(images: Path, folder: Path, kubelet: Mapping[str, Any] | None = None) -> Iterator[Team]:
+    """Yield a namespace of a cluster of two nodes, which begin with these images.
+
+    `kubelet`: values of the configuration of each node's kubelet.
+    """
     flags = {"controller-manager": ["--node-monitor-period=1s", "--node-monitor-grace-period=8s"]}
-    options = Options(nodes=2, users={SUBMITTER: [], VISITOR: []}, flags=flags, images=images)
+    users: dict[str, list[str]] = {SUBMITTER: [], VISITOR: []}
+    options = Options(nodes=2, users=users, flags=flags, images=images, kubelet=kubelet or {})
     found = postgresql.find_programs()
     if found is None:
         pytest.skip("PostgreSQL's server is not installed on this machine")
@@ -234,6 +243,7 @@ def _prepare(team: Team) -> None:
     create(team.admin, {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding", **binding})
     database = team.cluster.publish(team.server.folder / ".s.PGSQL.5432")
     relay = team.cluster.publish(int(team.store.environ["AWS_ENDPOINT_URL"].rpartition(":")[2]))
+    team.relays.update(ledger=database, store=relay)
     place = database.url.partition("//")[2]
     urls = {"ledger-url": f"postgresql://{team.server.user}@{place}/ledger", "evidence-url": "s3://evidence/team"}
     create(team.admin, make_secret("ptp-harness", urls))

@@ -19,9 +19,10 @@ from lightkube.resources.core_v1 import Namespace, Pod, Secret
 from lightkube.resources.networking_v1 import NetworkPolicy
 
 from harness.cluster.connection import ClusterError, Connection, connect
-from harness.cluster.jobs import COORDINATOR_ACCOUNT, POD_ACCOUNT
+from harness.cluster.jobs import COORDINATOR_ACCOUNT, PART_LABEL, POD_ACCOUNT, RUN_LABEL
 from harness.cluster.own_namespace import (
-    list_own_namespaces,
+    HOME_LABEL,
+    OWN_NAMESPACE,
     name_namespace,
     own_namespace,
     read_own_secrets,
@@ -82,6 +83,12 @@ def coordinator(kubeconfig: Path, monkeypatch: pytest.MonkeyPatch) -> Connection
     return connect(namespace=HOME)
 
 
+def list_own(admin: Client) -> list[tuple[str, str, str]]:
+    """The namespaces that runs made and that are there: name, run and home of each."""
+    made = [item.metadata for item in admin.list(Namespace, labels={PART_LABEL: OWN_NAMESPACE}) if item.metadata]
+    return [(str(each.name), (each.labels or {})[RUN_LABEL], (each.labels or {})[HOME_LABEL]) for each in made]
+
+
 def exists(admin: Client, name: str) -> bool:
     return name in {item.metadata.name for item in admin.list(Namespace) if item.metadata}
 
@@ -90,7 +97,7 @@ def test_a_run_works_in_a_namespace_of_its_own_and_nothing_of_it_stays(coordinat
     name = name_namespace(RUN)
     with own_namespace(coordinator, RUN, SECRETS) as inside:
         assert (inside.namespace, exists(admin, name)) == (name, True)
-        assert [(each.run, each.home) for each in list_own_namespaces(coordinator)] == [(RUN, HOME)]
+        assert list_own(admin) == [(name, RUN, HOME)]
         job = make_job("harm", "print", "done", security=RESTRICTED)
         assert job.spec is not None
         assert job.spec.template.spec is not None
@@ -108,7 +115,7 @@ def test_a_run_works_in_a_namespace_of_its_own_and_nothing_of_it_stays(coordinat
         with pytest.raises(ApiError, match="forbidden"):
             inside.client.get(Secret, "ptp-harness")
     assert not exists(admin, name)
-    assert list_own_namespaces(coordinator) == []
+    assert list_own(admin) == []
 
 
 def test_it_is_removed_after_an_error_too(coordinator: Connection, admin: Client) -> None:
@@ -137,7 +144,7 @@ def test_the_next_coordinator_goes_on_in_it_and_removes_it(
     assert first.stdout.readline() == f"{name_namespace(RUN)}\n"
     first.send_signal(signal.SIGKILL)
     first.wait()
-    assert [each.name for each in list_own_namespaces(coordinator)] == [name_namespace(RUN)]
+    assert list_own(admin) == [(name_namespace(RUN), RUN, HOME)]
     before = admin.get(Namespace, name_namespace(RUN)).metadata
     with own_namespace(coordinator, RUN, SECRETS) as inside:
         now = admin.get(Namespace, inside.namespace).metadata

@@ -74,10 +74,10 @@ class ScriptedBench:
                 time.sleep(0.001)
                 progress("waiting for an answer")
             raise TransientError("no answer in time")
-        return self._describe(token, instance_type)
+        return self.describe(token, instance_type)
 
     def find(self, token: Token) -> Machine | None:
-        return self._describe(token, "good") if self._file("made", token).exists() else None
+        return self.describe(token, "good") if self._file("made", token).exists() else None
 
     def extend_lease(self, token: Token, until: datetime.datetime) -> None:
         (self._folder / "extended").write_text(f"{token} {until.isoformat()}")
@@ -125,7 +125,7 @@ class ScriptedBench:
     def _file(self, folder: str, token: Token) -> Path:
         return self._folder / folder / str(token).replace("/", "+")
 
-    def _describe(self, token: Token, instance_type: str) -> Machine:
+    def describe(self, token: Token, instance_type: str) -> Machine:
         return Machine(
             token=token,
             instance_type=instance_type,

@@ -3,9 +3,9 @@
     PTP_TEST_FOLDER=FOLDER python -m tests.programs.scripted_command ARGUMENT...
 
 Everything but what is done by SSH is real: the service, the processes of its executor, ledger, events, evidence. Hosts
-are files in FOLDER/bench. A file FOLDER/kill-at with a text kills, by SIGKILL, the next process that passes a point
-whose name begins with it; the process moves the file to FOLDER/killed first. Names of points begin with the command:
-`serve TaskQueue._insert.insert: committed`, `work bench: made`.
+are files in FOLDER/bench, or those of a server that PTP_TEST_BENCH_URL names. A file FOLDER/kill-at with a text kills,
+by SIGKILL, the next process that passes a point whose name begins with it; the process moves the file to FOLDER/killed
+first. Names of points begin with the command: `serve TaskQueue._insert.insert: committed`, `work bench: made`.
 """
 
 import os
@@ -30,6 +30,7 @@ from harness.store.task_lines import QueueLimits
 from harness.store.task_queue import TaskQueue
 from harness.system import proc
 from harness.system.settings import LAB_CACHE
+from tests.doubles import bench_server
 from tests.doubles.campaign_of_six import leave_out_ssh
 from tests.doubles.scripted_bench import ScriptedBench
 from tests.programs.kill_everywhere import watch_points
@@ -65,6 +66,8 @@ def main() -> None:
 
     def make_bench(_name: str, *_more: Any, regions: Collection[str] | None = None, **_named: Any) -> Bench:
         assert regions is None
+        if bench_server.URL in os.environ:
+            return bench_server.RemoteBench(os.environ[bench_server.URL], folder / "bench")
         return ScriptedBench(folder / "bench", 1, point, refuses=0.0)
 
     with pytest.MonkeyPatch.context() as patch:

@@ -1,4 +1,4 @@
-"""Make an image of these tests: that of `make image TARGET=tests`, with a test that fails and one that waits."""
+"""Make an image of these tests: that of `make image TARGET=tests`, with tests that fail, wait, or do harm."""
 
 import shutil
 import subprocess
@@ -13,10 +13,13 @@ from tests.servers.scripted_image import ROOT, changed_image, replace_code
 NAME = "ptp-harness-tests:waiting"
 _BUILT = f"ptp-harness-tests:{__version__}"
 FAILING, WAITING = "tests/unit/untrusted/test_failing.py", "tests/unit/waiting/test_waiting.py"
-"""A test that fails among the project's own, and a suite that takes so long that its pod can be killed meanwhile."""
+HARM = "tests/unit/harm/test_harm.py"
+"""A test that fails among the project's own; a suite that takes so long that its pod can be killed meanwhile; and one
+for a namespace of its own."""
 
 _FILES = {
     FAILING: "def test_failing() -> None:\n    assert 1 == 2\n",
+    HARM: "import time\n\nimport pytest\n\n\n@pytest.mark.destructive\ndef test_harm() -> None:\n    time.sleep(15)\n",
     WAITING: "import time\n\n\ndef test_waiting() -> None:\n    time.sleep(20)\n",
 }
 

@@ -11,23 +11,23 @@ from lightkube.resources.batch_v1 import Job
 
 from harness.campaign import campaign
 from harness.campaign.campaign import Campaign
+from harness.cluster.campaign_text import decode_campaign, encode_campaign
 from harness.cluster.jobs import (
     CAMPAIGN_ANNOTATION,
     COORDINATOR_ACCOUNT,
     OURS,
     POD_ACCOUNT,
     PodOptions,
-    decode_campaign,
-    encode_campaign,
     find_queue,
     make_coordinator,
     make_disruption_budget,
-    make_probe_job,
     make_schedule,
     make_suite_job,
+    make_tests_coordinator,
     read_options,
+    write_options,
 )
-from harness.cluster.smoke import RIGHTS
+from harness.cluster.probe_jobs import ProbeKind, make_probe_job
 from harness.errors import RequestError
 
 BASE = Path(__file__).parents[3] / "deploy" / "cluster" / "base"
@@ -54,7 +54,8 @@ def submitted(job: Job) -> Job:
 def all_jobs() -> dict[str, dict[str, Any]]:
     coordinator = make_coordinator("k3f9mq", CAMPAIGN, OPTIONS, hosts_per_pod=3)
     suite = make_suite_job("k3f9mq", "shared", 0, OPTIONS, pods=4, hosts_per_pod=3, owner=submitted(coordinator))
-    jobs = {"coordinator": coordinator, "suite": suite, "probe": make_probe_job(OPTIONS)}
+    probes = {f"probe-{kind}": make_probe_job(kind, f"ptp-smoke-a-{kind}", OPTIONS) for kind in ProbeKind}
+    jobs = {"coordinator": coordinator, "suite": suite, **probes}
     return {name: dict(job.to_dict()) for name, job in jobs.items()} | {
         "submission": scheduled()["spec"]["jobTemplate"]
     }
@@ -121,10 +122,10 @@ def test_no_secret_is_in_an_object() -> None:
 
 def test_only_what_makes_jobs_can_ask_the_api_server() -> None:
     accounts = {name: pod_of(job) for name, job in all_jobs().items()}
-    for name in ("coordinator", "submission"):
+    for name in ("coordinator", "submission", "probe-coordinator"):
         assert accounts[name]["serviceAccountName"] == COORDINATOR_ACCOUNT
         assert accounts[name]["automountServiceAccountToken"] is True
-    for name in ("suite", "probe"):
+    for name in ("suite", "probe-suite", "probe-clock"):
         assert accounts[name]["serviceAccountName"] == POD_ACCOUNT
         assert accounts[name]["automountServiceAccountToken"] is False
     assert {each["metadata"]["name"] for each in documents("accounts.yaml")} == {COORDINATOR_ACCOUNT, POD_ACCOUNT}
@@ -192,7 +193,7 @@ def test_a_drain_leaves_one_coordinator() -> None:
     selected = budget["spec"]["selector"]["matchLabels"]
     described = all_jobs()
     assert selected.items() <= described["coordinator"]["spec"]["template"]["metadata"]["labels"].items()
-    for name in ("suite", "probe", "submission"):
+    for name in ("suite", "probe-suite", "probe-coordinator", "submission"):
         assert not selected.items() <= described[name]["spec"]["template"]["metadata"]["labels"].items()
     assert [each["uid"] for each in budget["metadata"]["ownerReferences"]] == ["0f3a"]
     assert (budget["spec"]["minAvailable"], described["coordinator"]["spec"]["parallelism"]) == (1, 2)
@@ -206,13 +207,40 @@ def test_every_object_is_marked_as_ours() -> None:
     assert policy["spec"]["podSelector"]["matchLabels"].items() <= OURS.items()
 
 
-def test_the_role_of_a_submitter_has_the_rights_that_smoke_asks_for() -> None:
-    (role,) = [each for each in documents("rights.yaml") if each["metadata"]["name"] == "ptp-harness-submitter"]
-    granted = {
-        (verb, group, *resource.partition("/")[::2])
-        for rule in role["rules"]
-        for group in rule["apiGroups"]
-        for resource in rule["resources"]
-        for verb in rule["verbs"]
-    }
-    assert granted == set(RIGHTS)
+def test_the_two_coordinators_are_on_two_nodes_where_there_are_two() -> None:
+    """A node that is lost takes one of them, and the other one goes on."""
+    tests = make_tests_coordinator("k3f9mq", ["cluster", "coordinate-tests"], OPTIONS).to_dict()
+    for job in (make_coordinator("k3f9mq", CAMPAIGN, OPTIONS, hosts_per_pod=3).to_dict(), tests):
+        template = job["spec"]["template"]
+        (spread,) = template["spec"]["topologySpreadConstraints"]
+        assert (spread["topologyKey"], spread["maxSkew"]) == ("kubernetes.io/hostname", 1)
+        assert spread["whenUnsatisfiable"] == "ScheduleAnyway", "one node alone has both"
+        assert spread["labelSelector"]["matchLabels"].items() <= template["metadata"]["labels"].items()
+
+
+def test_an_image_of_another_version_refuses_what_was_submitted(monkeypatch: pytest.MonkeyPatch) -> None:
+    (_, text) = write_options(OPTIONS)
+    assert read_options(text) == OPTIONS
+    monkeypatch.setattr("harness.cluster.jobs.__version__", "9.9.9")
+    with pytest.raises(RequestError, match=r"the image has version 9\.9\.9, and version '.*' submitted this"):
+        read_options(text)
+    with pytest.raises(RequestError, match="the image has version"):
+        read_options(json.dumps({"version": 5, "nobody": "knows this"}))
+
+
+def test_a_coordinator_alone_gets_the_variables_as_files_and_only_for_another_namespace() -> None:
+    harmful = replace(OPTIONS, include_destructive=True)
+    for options, expected in ((OPTIONS, False), (harmful, True)):
+        coordinator = pod_of(make_tests_coordinator("k3f9mq", ["cluster"], options).to_dict())
+        names = [volume["name"] for volume in coordinator["volumes"]]
+        assert ("environment" in names) is expected
+    suite = make_suite_job("k3f9mq", "unit", 0, harmful, pods=1, hosts_per_pod=1, owner=None).to_dict()
+    assert "environment" not in [volume["name"] for volume in pod_of(suite)["volumes"]]
+    assert "ownerReferences" not in suite["metadata"], "no owner is in another namespace"
+
+
+def test_a_suite_in_a_namespace_of_its_own_waits_in_no_queue() -> None:
+    """A queue is one of a namespace: there is none of its name in another one."""
+    queued = replace(OPTIONS, queue="team-a", include_destructive=True)
+    suite = make_suite_job("k3f9mq", "unit", 0, queued, pods=1, hosts_per_pod=1, owner=None)
+    assert find_queue(suite) is None

@@ -15,10 +15,10 @@ from harness.cluster.jobs import (
     USER,
     PodOptions,
     make_coordinator,
-    make_probe_job,
     make_suite_job,
 )
 from harness.cluster.pod_benches import LAB_FOLDER, require_bench
+from harness.cluster.probe_jobs import ProbeKind, make_probe_job
 from harness.errors import RequestError
 
 LAB = Path(__file__).parents[3] / "deploy" / "cluster" / "lab"
@@ -62,7 +62,7 @@ def test_pods_with_guests_have_the_claim_and_room_for_each_guest() -> None:
     assert coordinator.metadata is not None
     coordinator.metadata.uid = "0f3a"
     suite = pod_of(make_suite_job("k3f9mq", "shared", 0, OPTIONS, pods=1, hosts_per_pod=2, owner=coordinator))
-    probe = pod_of(make_probe_job(OPTIONS))
+    probe = pod_of(make_probe_job(ProbeKind.SUITE, "ptp-smoke-a", OPTIONS))
     for pod in (suite, probe):
         volume = {"name": "lab", "persistentVolumeClaim": {"claimName": "ptp-lab", "readOnly": True}}
         assert volume in pod["volumes"]
@@ -81,7 +81,7 @@ def test_pods_with_guests_have_the_claim_and_room_for_each_guest() -> None:
 def test_the_job_that_boots_golden_guests_is_a_pod_like_ours() -> None:
     job = yaml.safe_load((LAB / "golden-guests.yaml").read_text())
     claim = yaml.safe_load((LAB / "claim.yaml").read_text())
-    pod, ours = job["spec"]["template"]["spec"], pod_of(make_probe_job(OPTIONS))
+    pod, ours = job["spec"]["template"]["spec"], pod_of(make_probe_job(ProbeKind.SUITE, "ptp-smoke-a", OPTIONS))
     (container,), (our_container,) = pod["containers"], ours["containers"]
     assert pod["securityContext"] == ours["securityContext"]
     assert container["securityContext"] == our_container["securityContext"]

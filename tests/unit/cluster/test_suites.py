@@ -4,7 +4,7 @@ import pytest
 
 from harness.campaign import campaign
 from harness.campaign.campaign import Campaign
-from harness.cluster.suites import Suite, SuiteKind, choose_next, make_suites
+from harness.cluster.suites import Suite, SuiteKind, choose_next, does_harm, make_suites
 
 
 def make_campaign(bench: str, types: list[str], **more: object) -> Campaign:
@@ -37,6 +37,8 @@ def test_families_with_a_quota_of_their_own_are_scarce(family: str, kind: SuiteK
 def test_hosts_of_one_machine_that_are_disturbed_run_alone() -> None:
     disturbed = make_campaign("lab", ["lab.phc"], depth="full", disturbances=["cpu-load"])
     assert [suite.kind for suite in make_suites(disturbed, ["lab.phc"])] == [SuiteKind.DISTURBED]
+    assert does_harm(disturbed)
+    assert not does_harm(make_campaign("lab", ["lab.phc"]))
     assert [suite.kind for suite in make_suites(make_campaign("lab", ["lab.phc"]), ["lab.phc"])] == [SuiteKind.SHARED]
 
 

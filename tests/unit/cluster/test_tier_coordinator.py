@@ -2,8 +2,9 @@
 
 import itertools
 import json
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from pathlib import Path
 from types import SimpleNamespace
@@ -132,7 +133,13 @@ def make_own_job(**annotations: str) -> Job:
 
 
 def lead(  # type: ignore[no-untyped-def]
-    api: ApiDouble, store: TierStore, home: Path, monkeypatch: pytest.MonkeyPatch, *tiers: str, parallel: int = 2
+    api: ApiDouble,
+    store: TierStore,
+    home: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    *tiers: str,
+    parallel: int = 2,
+    include_destructive: bool = False,
 ):
     monkeypatch.setattr(tier_coordinator.time, "sleep", lambda _seconds: None)
     connection = Connection(
@@ -140,7 +147,7 @@ def lead(  # type: ignore[no-untyped-def]
     )
     api.jobs.setdefault(f"ptp-{RUN}", make_own_job())
     said: list[str] = []
-    request = TierRequest(tiers=tiers, parallel=parallel)
+    request = TierRequest(tiers=tiers, parallel=parallel, include_destructive=include_destructive)
     assert TierCoordinator(request, connection, OPTIONS, store, said.append, pod="own", home=home).lead()
     document = json.loads(store.read_report(DOCUMENT) or "")
     suites = {
@@ -329,3 +336,75 @@ def test_the_oldest_pod_that_lives_leads(
     coordinator = TierCoordinator(request, connection, OPTIONS, store, lambda _: None, pod="own", home=home)
     assert coordinator.lead() is leads
     assert bool(led) is leads
+
+
+@dataclass
+class OwnNamespaces:
+    """The namespaces of runs: `api` is what is in one; `steps` says what became of them."""
+
+    api: ApiDouble
+    steps: list[str] = field(default_factory=list)
+
+    @contextmanager
+    def make(self, connection: Connection, run: str, _secrets: object) -> Iterator[Connection]:
+        self.steps.append(f"made for {run}")
+        try:
+            yield replace(connection, client=cast(lightkube.Client, self.api), namespace=f"ptp-{run}-destructive")
+        finally:
+            self.remove(connection, run)
+
+    def remove(self, _connection: Connection, run: str) -> None:
+        self.steps.append(f"removed for {run}")
+
+
+@pytest.fixture
+def namespaces(home: Path, monkeypatch: pytest.MonkeyPatch) -> OwnNamespaces:
+    """A source tree with two suites that do harm, beside the others."""
+    for name in ("unit", "roles"):
+        path = home / "source" / "tests" / name / "test_harm.py"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("import pytest\npytestmark = pytest.mark.destructive\n")
+    made = OwnNamespaces(ApiDouble(lambda _job: ""))
+    monkeypatch.setattr(tier_coordinator, "own_namespace", made.make)
+    monkeypatch.setattr(tier_coordinator, "remove_namespace", made.remove)
+    monkeypatch.setattr(tier_coordinator, "require_own_namespaces", lambda _connection: made.steps.append("may"))
+    return made
+
+
+def test_suites_that_do_harm_run_last_one_at_a_time_in_a_namespace_that_is_removed(
+    store: TierStore, home: Path, monkeypatch: pytest.MonkeyPatch, namespaces: OwnNamespaces
+) -> None:
+    order: list[str] = []
+
+    def carry_out(job: str) -> str:
+        order.append(suite_of(job))
+        store.write_result(suite_of(job), GOOD)
+        return "Complete"
+
+    api, namespaces.api.carry_out = ApiDouble(carry_out), carry_out
+    outcomes, _, _ = lead(api, store, home, monkeypatch, include_destructive=True)
+    assert {name.endswith("-destructive") for name in order[:4]} == {False}
+    assert [suite_of(job) for job in namespaces.api.made] == ["roles-destructive", "unit-destructive"]
+    assert not any("destructive" in job for job in api.made)
+    assert {each.outcome for each in outcomes.values()} == {Outcome.PASS}
+    assert len(outcomes) == 6
+    assert namespaces.steps == ["may", f"made for {RUN}", f"removed for {RUN}", f"removed for {RUN}"]
+    owners = [job.metadata and job.metadata.ownerReferences for job in namespaces.api.jobs.values()]
+    assert owners == [None, None], "no Job of another namespace owns them"
+
+
+def test_a_namespace_of_a_coordinator_that_died_after_its_last_suite_is_removed(
+    store: TierStore, home: Path, monkeypatch: pytest.MonkeyPatch, namespaces: OwnNamespaces
+) -> None:
+    for name in ("unit", "hostile", "roles-guests", "lab-quiet", "unit-destructive", "roles-destructive"):
+        store.write_result(name, GOOD)
+    lead(ApiDouble(lambda _job: ""), store, home, monkeypatch, include_destructive=True)
+    assert namespaces.steps == ["may", f"removed for {RUN}"]
+
+
+def test_without_suites_that_do_harm_no_namespace_is_made(
+    store: TierStore, home: Path, monkeypatch: pytest.MonkeyPatch, namespaces: OwnNamespaces
+) -> None:
+    api = ApiDouble(lambda job: "Complete" if store.write_result(suite_of(job), GOOD) else "")
+    lead(api, store, home, monkeypatch, "hostile", include_destructive=True)
+    assert namespaces.steps == []
