@@ -15,6 +15,8 @@ SOAK_SERVICE_KILLS ?= 200
 SOAK_ORDERS ?= 2000
 SOAK_SEED ?= 1
 SOAK_WATCH_FAULTS ?= 500
+SOAK_CLUSTER_FAULTS ?= 300
+SOAK_SHARDS ?= 10000
 ONLY ?=
 BASE ?=
 WITH ?=
@@ -60,13 +62,15 @@ truth: $(READY)  ## every type of the lab against the verdict that its truth dem
 	$(VENV)/bin/pytest tests/truths --verbose
 	$(VENV)/bin/pytest tests/lab tests/roles -m truth --verbose
 
-soak: $(READY)   ## look for faults at length: property tests with 50 times the examples, SOAK_KILLS (20000) kills of runs, SOAK_SERVICE_KILLS (200) of the service, SOAK_ORDERS (2000) orders of steps, SOAK_WATCH_FAULTS (500) faults of a watch, drawn by SOAK_SEED (1), each fuzz target for SOAK_SECONDS (600)
+soak: $(READY)   ## look for faults at length: property tests with 50 times the examples, SOAK_KILLS (20000) kills of runs, SOAK_SERVICE_KILLS (200) of the service, SOAK_ORDERS (2000) orders of steps, SOAK_WATCH_FAULTS (500) faults of a watch, SOAK_CLUSTER_FAULTS (300) of a cluster, drawn by SOAK_SEED (1), each fuzz target for SOAK_SECONDS (600)
 	@echo "--- atheris into $(VENV), as locked in requirements/soak.txt"
 	@$(VENV)/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/soak.txt
 	@echo "--- hostile hosts, and the properties of probes and ladder: 50 times as many examples"
 	$(VENV)/bin/pytest --hypothesis-profile=soak --timeout=7200 --numprocesses 2 tests/hostile tests/unit/probes tests/unit/ladder
 	@echo "--- runs killed at every point, $(SOAK_KILLS) times on both databases, the service $(SOAK_SERVICE_KILLS) times on each; $(SOAK_ORDERS) orders of steps on each; $(SOAK_WATCH_FAULTS) faults of a watch"
 	PTP_HARNESS_TEST_SEED=$(SOAK_SEED) PTP_HARNESS_TEST_KILLS=$(SOAK_KILLS) PTP_HARNESS_TEST_SERVICE_KILLS=$(SOAK_SERVICE_KILLS) PTP_HARNESS_TEST_ORDERS=$(SOAK_ORDERS) PTP_HARNESS_TEST_WATCH_FAULTS=$(SOAK_WATCH_FAULTS) $(VENV)/bin/pytest --numprocesses 2 --dist worksteal tests/reliability
+	@echo "--- $(SOAK_CLUSTER_FAULTS) faults of a Kubernetes cluster, and a campaign of $(SOAK_SHARDS) shards (skipped without \`make kubernetes\`)"
+	PTP_HARNESS_TEST_CLUSTER_FAULTS=$(SOAK_CLUSTER_FAULTS) PTP_HARNESS_TEST_SHARDS=$(SOAK_SHARDS) $(VENV)/bin/pytest tests/cluster/test_faults.py tests/cluster/test_shards.py
 	@for target in $(FUZZ); do \
 	  echo "--- fuzzing $$target for $(SOAK_SECONDS) s; what is found stays in .fuzz/$$target"; \
 	  $(VENV)/bin/python -m tools.fuzz $$target --seconds $(SOAK_SECONDS) || exit 1; \

@@ -72,7 +72,7 @@ class CampaignFile(_FileModel):
     bench: BenchName = BenchName.LAB
     inventory: fields.Path | None = None
     region: fields.Region | None = None
-    instance_types: Annotated[tuple[fields.Host, ...], Field(min_length=1, max_length=2000)] = ()
+    instance_types: Annotated[tuple[fields.Host, ...], Field(min_length=1, max_length=10_000)] = ()
     select: _Select | None = None
     image: fields.Image | None = None
     placement: fields.Placement = _DEFAULT.placement
@@ -82,7 +82,7 @@ class CampaignFile(_FileModel):
     driver: DriverKeys = DriverKeys()
     measure: _Measure = _Measure()
     limits: Limits = {}
-    expect: Annotated[dict[fields.Host, fields.Expectation], Field(max_length=2000)] = {}
+    expect: Annotated[dict[fields.Host, fields.Expectation], Field(max_length=10_000)] = {}
     keep: Keep = Keep.NONE
     lease: Duration = _DEFAULT.lease_s
     read_only: YesNo = False

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -199,12 +200,17 @@ def shared_team(images: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 
 @contextmanager
-def serve_team(images: Path, folder: Path, kubelet: Mapping[str, Any] | None = None) -> Iterator[Team]:
+def serve_team(
+    images: Path,
+    folder: Path,
+    kubelet: Mapping[str, Any] | None = None,
+    flags: Mapping[str, Sequence[str]] = MappingProxyType({}),
+) -> Iterator[Team]:
     """Yield a namespace of a cluster of two nodes, which begin with these images.
 
-    `kubelet`: values of the configuration of each node's kubelet.
+    `kubelet`: values of the configuration of each node's kubelet; `flags`: more of other components, by component.
     """
-    flags = {"controller-manager": ["--node-monitor-period=1s", "--node-monitor-grace-period=8s"]}
+    flags = {"controller-manager": ["--node-monitor-period=1s", "--node-monitor-grace-period=8s"], **flags}
     users: dict[str, list[str]] = {SUBMITTER: [], VISITOR: []}
     options = Options(nodes=2, users=users, flags=flags, images=images, kubelet=kubelet or {})
     found = postgresql.find_programs()

@@ -3,10 +3,14 @@
 Only pods that tolerate TAINT are there. Each runs at once; one of a Job also succeeds at once, without a log.
 """
 
+import time
 from typing import Any
 
 import pytest
+from lightkube import Client
+from lightkube.resources.batch_v1 import Job
 
+from harness.cluster.jobs import PART_LABEL, RUN_LABEL, SUITE, name_of
 from tests.servers import kubernetes_files
 from tests.servers.kubernetes import ADMIN, CONTROL, Cluster
 from tests.servers.machines import Program
@@ -46,6 +50,24 @@ def add_nodes(cluster: Cluster, number: int) -> Program:
     for name in names:
         cluster.wait_for_node(name)
     return kwok
+
+
+def admit(client: Client, namespace: str, run: str, *, within_s: float = 60.0) -> str:
+    """Let the Job of a run's suite go to these nodes, as Kueue does with a Job that waits in a queue; return its name.
+
+    Kueue has the right to say where the pods of a Job that has not begun yet may run.
+    """
+    labels: dict[str, Any] = {RUN_LABEL: run, PART_LABEL: SUITE}
+    give_up_at = time.monotonic() + within_s
+    while True:
+        for job in client.list(Job, namespace=namespace, labels=labels):
+            if job.spec is not None and job.spec.suspend:
+                pod = {"nodeSelector": LABELS, "tolerations": [{"key": ANNOTATION, "operator": "Exists"}]}
+                change = {"spec": {"suspend": False, "template": {"spec": pod}}}
+                client.patch(Job, name_of(job), change, namespace=namespace)
+                return name_of(job)
+        assert time.monotonic() < give_up_at, f"no Job of run {run} waits"
+        time.sleep(0.05)
 
 
 def _describe(name: str) -> dict[str, Any]:
