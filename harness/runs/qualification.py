@@ -95,9 +95,18 @@ class Qualification:
             except Interrupted:
                 self.collected.note(interrupted=True, interrupted_while=self._describe_latest_stage())
             except OwnershipLostError:
+                self._remove_late_host()
                 raise
             except Exception as error:
                 self.collected.note_error(error)
+
+    def _remove_late_host(self) -> None:
+        """Remove what this attempt made after it had lost the host, such as while this process was stopped.
+
+        Nobody else does: the next attempt removed what there was of this one when it began. There is no verdict of this
+        attempt, so that nobody keeps its host.
+        """
+        self.context.failures.release(self.context.bench, self.token)
 
     # -- the stages
 

@@ -19,6 +19,7 @@ from harness.runs.context import RunControls
 from harness.runs.prepare import Prepared
 from harness.store.database import now_ns
 from harness.store.ledger import Ledger
+from harness.store.owners import OwnershipLostError
 from harness.store.tables import OWNERS
 from harness.system.settings import Settings, assets_dir
 from tests.doubles.campaign_of_six import leave_out_ssh
@@ -287,3 +288,30 @@ def test_the_type_that_took_longest_before_is_begun_first(leader: Process) -> No
     leader.bench.begun.clear()
     leader.lead(leader.prepare("good", "bad", "late"))
     assert leader.bench.begun[0].host == longest
+
+
+class LateBench(HeldBench):
+    """A bench whose host is made only when it may go on, as by a process that was stopped for long."""
+
+    def provision(self, token: Token, instance_type: str, progress: Progress) -> Machine:
+        self.some_begun.set()
+        assert self.goes_on.wait(60)
+        return ScriptedBench.provision(self, token, instance_type, progress)
+
+
+def test_a_host_that_was_made_after_it_was_lost_is_removed(
+    leader: Process, helper: Process, pool: ThreadPoolExecutor
+) -> None:
+    """The next attempt removes what the one before had made by then; what comes later nobody else would remove."""
+    helper.bench = LateBench(helper.settings.state_dir / "bench")
+    run, leading, helps = both_at_work(leader, helper, pool, lambda process: process.prepare("good", "good"))
+    helper.ledger.resign()
+    leader.bench.goes_on.set()
+    record = leading.result(60)
+    assert sorted(host.attempt for host in record.hosts) == [1, 2]
+    assert {host.state for host in record.hosts} == {HostState.RELEASED}
+    helper.bench.goes_on.set()
+    with pytest.raises(OwnershipLostError, match="is no longer ours"):
+        helps.result(60)
+    assert leader.bench.list_made() == []
+    assert leader.ledger.record(run) == record, "nothing else of it changes"
