@@ -14,6 +14,7 @@ printed beside it; exit code 1: a limit was not held. Other programs on the mach
 import argparse
 import heapq
 import json
+import logging
 import os
 import random
 import statistics
@@ -21,7 +22,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -46,16 +47,20 @@ from harness.store.ledger import Ledger  # noqa: E402
 from harness.store.names_at_random import SUBMITTED_RUN_CHARACTERS, draw_name  # noqa: E402
 from tests.cluster.conftest import SPACE, Team, serve_team  # noqa: E402
 from tests.programs import shard_pods  # noqa: E402
+from tests.programs.cluster_faults import serve_images  # noqa: E402
 from tests.programs.faulted_run import FaultedRun, NoTargetError  # noqa: E402
-from tests.servers import containerd, kubernetes, kwok, postgresql, scripted_image  # noqa: E402
+from tests.servers import kwok, postgresql, scripted_image  # noqa: E402
 from tests.servers.kubernetes_files import POD_IMAGE  # noqa: E402
 
 SHARDS, FEW_SHARDS = 1000, 100
 OVER_BARE, DISPATCH_PER_S, IMBALANCE, BEGUN_WITHIN_S = 1.1, 400, 1.10, 4.0
 COORDINATOR_MB, CALLS_GROW, OBJECTS_KIB = 100, 1.1, 64
-HOSTS, PODS, HOSTS_PER_POD = 10_000, 4, 8
+HOSTS, PODS, HOSTS_PER_POD = 3_000, 4, 8
 SIMULATED_HOSTS, SIMULATED_PODS, WRONG = 1000, 12, 0.3
 BEGUN_TIMES = 7
+IMAGES = "PTP_HARNESS_BENCH_IMAGES"
+"""The variable that names a containerd's data that has the image of scripted hosts already, if it is set."""
+
 _ENDS_WITHIN_S = 600.0
 _TYPES_OF_EC2 = 900
 _AUDIT = """\
@@ -91,7 +96,7 @@ class Figures:
 
 def dispatch(figures: Figures, folder: Path) -> None:
     """Pods that claim all hosts of a run, eight at once in each; then pods that also judge and settle each host."""
-    with serving_ledger() as url:
+    with serving_ledger() as (url, server):
         ledger = Ledger(url)
         for what, hosts, flags, least in (
             (
@@ -106,16 +111,23 @@ def dispatch(figures: Figures, folder: Path) -> None:
             run = ledger.open_run(bench="lab", campaign={}, hosts=names)
             flags = (*flags, "--hosts-per-pod", str(HOSTS_PER_POD))
             with shard_pods.shard_pods(url, run, PODS, *flags) as pods:
-                begun = time.monotonic()
+                watched = [server, *(process.pid for process in pods)]
+                begun, before_s = time.monotonic(), _read_processor_s(watched)
                 shard_pods.begin(pods)
+                spent_s = before_s
+                while any(process.poll() is None for process in pods):
+                    spent_s = max(spent_s, _read_processor_s(watched))
+                    time.sleep(0.1)
+                seconds = time.monotonic() - begun
                 assert sum(shard_pods.count_claimed(pods)) == hosts
-                figures.tell(what, hosts / (time.monotonic() - begun), "hosts/s", least=least)
+                figures.tell(what, hosts / seconds, "hosts/s", least=least)
+                figures.tell("processor time of each, in pods and server", 1000 * (spent_s - before_s) / hosts, "ms")
         ledger.close()
 
 
 def balance(figures: Figures, folder: Path) -> None:
     """Pods that claim by the real code, in simulated time: a host takes up to 30 % more or less than expected."""
-    with serving_ledger() as url:
+    with serving_ledger() as (url, _):
         ledger, drawn = Ledger(url), random.Random(1)
         expected_s = {f"h{number}": drawn.choice((300.0, 420.0, 600.0, 1200.0)) for number in range(SIMULATED_HOSTS)}
         names = dict.fromkeys(expected_s, "good")
@@ -169,15 +181,29 @@ def _count_kib(types: Sequence[str]) -> float:
 
 
 @contextmanager
-def serving_ledger() -> Iterator[str]:
-    """Yield the URL of an empty ledger on PostgreSQL."""
+def serving_ledger() -> Iterator[tuple[str, int]]:
+    """Yield the URL of an empty ledger on PostgreSQL, and the process of the server."""
     programs = postgresql.find_programs()
     if programs is None:
         raise SystemExit("PostgreSQL's server is not installed here")
     with postgresql.serve(programs, durable=True) as server:
         url = server.make_database("ledger")
         Ledger(url).close()
-        yield url
+        assert server.process is not None
+        yield url, server.process.pid
+
+
+def _read_processor_s(processes: Sequence[int]) -> float:
+    """Read the processor time of processes and of those that they started, also of those of them that have ended."""
+    ticks = 0
+    for entry in Path("/proc").iterdir():
+        with suppress(OSError, ValueError):
+            fields = (entry / "stat").read_text().rpartition(")")[2].split()
+            if int(entry.name) in processes:
+                ticks += sum(map(int, fields[11:15]))
+            elif int(fields[1]) in processes:
+                ticks += sum(map(int, fields[11:13]))
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 # -- a cluster
@@ -186,16 +212,13 @@ def serving_ledger() -> Iterator[str]:
 @contextmanager
 def serving_cluster(folder: Path) -> Iterator[Team]:
     """Yield a cluster with a namespace for campaigns, whose API server writes down the requests of coordinators."""
-    programs = kubernetes.require_programs()
-    archive = folder / "scripted.tar"
-    scripted_image.write_archive(archive)
     policy = folder / "audit.yaml"
     policy.write_text(_AUDIT.format(space=SPACE, account=COORDINATOR_ACCOUNT))
     flags = {"apiserver": [f"--audit-policy-file={policy}", f"--audit-log-path={folder / 'audit.log'}"]}
-    with containerd.image_store(programs, folder / "images", [archive]) as images:
-        archive.unlink()
-        with serve_team(images, folder / "cluster", flags) as team:
-            yield team
+    with ExitStack() as stack:
+        kept = os.environ.get(IMAGES)
+        images = Path(kept) if kept else stack.enter_context(serve_images(folder))
+        yield stack.enter_context(serve_team(images, folder / "cluster", flags))
 
 
 def begin(figures: Figures, folder: Path) -> None:
@@ -344,6 +367,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("parts", nargs="*", choices=[*PARTS, []], help="these parts alone")
     options = parser.parse_args()
+    logging.getLogger("werkzeug").setLevel(logging.WARNING)  # the object store tells of each request
     print(f"load before: {os.getloadavg()[0]:.2f}\n\n| what | measured | limit | |\n|---|---|---|---|")
     figures = Figures()
     for part in options.parts or PARTS:

@@ -5,18 +5,23 @@
 Campaigns of scripted hosts run one after the other on a control plane, kubelets and containerd of their own. Each meets
 some faults: one after the other, or several of different kinds at once. The bench is a server outside the cluster, so
 that hosts outlive the pods that made them, and each effect is counted. After each campaign all has to hold that
-`FaultRuns.find_faults` looks at. Kinds are drawn so that each has its turn; `--kind`: these alone, in this order.
+`FaultRuns.find_faults` looks at. Kinds are drawn so that each has its turn; `--kind`: these alone, in this
+order, a campaign each.
 """
 
 import argparse
 import json
+import logging
+import math
 import random
+import signal
+import subprocess
 import sys
 import time
 import xml.etree.ElementTree as ET
 from collections import Counter
-from collections.abc import Collection, Sequence
-from contextlib import ExitStack, suppress
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -39,7 +44,7 @@ EXIT_CODE = 3
 BACK_WITHIN_S = 10.0
 _STAGE_S = "1.2"
 _BEGUN_WITHIN_S, _ENDS_WITHIN_S, _HELD_AT_MOST_S, _STANDBY_WITHIN_S = 90.0, 300.0, 180.0, 60.0
-_COMMAND_ENDS_WITHIN_S = 120.0
+_COMMAND_ENDS_WITHIN_S, _ENDS_WITHOUT_NODE_S = 100.0, 150.0
 _STANDBY_STARTS_S = 4.0
 _SERVERS = ("store", "ledger", "api")
 _LEAVES_STANDBY_ALONE = {"leader", "pod", "scheduler", "manager", "store"}
@@ -62,20 +67,27 @@ class FaultRuns:
     skipped: Counter[str] = field(default_factory=Counter)
     campaigns: int = 0
 
-    def go_on(self, faults: int, kinds: Sequence[str] = ()) -> None:
-        """Carry out campaigns until so many faults were injected. `kinds`: these, one a campaign, instead of drawn."""
-        waiting = [*kinds]
-        tries = 0
+    def go_on(self, faults: int, kinds: Sequence[str] = (), *, begins_within_s: float = math.inf) -> None:
+        """Carry out campaigns until so many faults were injected. `begins_within_s`: no campaign begins later.
+
+        `kinds`: one a campaign, instead of drawn; `A + B` for both at one moment, `A; B` for one after the other.
+        """
+        waiting, tries, end_at = [*kinds], 0, time.monotonic() + begins_within_s
         while self.counted.total() < faults and tries < 2 * faults and (waiting or not kinds):
+            if time.monotonic() > end_at:
+                return
             tries += 1
-            groups = [[waiting.pop(0)]] if kinds else self._draw_groups(faults - self.counted.total())
-            self.carry_out(groups)
+            if kinds:
+                self.carry_out([group.split(" + ") for group in waiting.pop(0).split("; ")])
+            else:
+                self.carry_out(self._draw_groups(faults - self.counted.total()))
 
     def carry_out(self, groups: Sequence[Sequence[str]]) -> None:
         """Carry out a campaign that meets these groups of faults, each at one moment; look at what it leaves."""
         run = self.team.submit("--parallel", "2", types=TYPES)
         ledger, title = self.team.open_ledger(), "; ".join(" + ".join(group) for group in groups)
         self.campaigns += 1
+        _say(f"{run.name or 'a run'} begins: {title}")
         try:
             run.read_until("is submitted")
             here = FaultedRun(self.team, run.name, ledger, self.drawn)
@@ -94,7 +106,7 @@ class FaultRuns:
             run.process.kill()
         self.faults += [f"{run.name} ({title}): {each}" for each in found]
         self._clean(run.name, title)
-        print(f"{time.strftime('%H:%M:%S')} {run.name}: {title}: {found or 'held'}", file=sys.stderr, flush=True)
+        _say(f"{run.name}: {title}: {found or 'held'}")
 
     def _draw_groups(self, most: int) -> list[list[str]]:
         """Draw the faults of one campaign: those kinds first that had the fewest."""
@@ -122,7 +134,7 @@ class FaultRuns:
                 try:
                     fault = KINDS[kind][1](here)
                 except (NoTargetError, *AWAY) as error:
-                    print(f"  {kind}: {type(error).__name__}: {error}", file=sys.stderr)
+                    _say(f"  {kind}: {type(error).__name__}: {error}")
                     self.skipped[kind] += 1
                     continue
                 injected[kind] = fault
@@ -178,20 +190,30 @@ class FaultRuns:
                 time.sleep(0.1)
 
     def _see_end_without_node(self, here: FaultedRun, run: CampaignRun) -> None:
-        give_up_at = time.monotonic() + _ENDS_WITHIN_S
+        give_up_at = time.monotonic() + _ENDS_WITHOUT_NODE_S
         while not here.has_ended():
-            assert time.monotonic() < give_up_at, "the run does not end without the node"
+            assert time.monotonic() < give_up_at, "\n".join(
+                ["the run does not end without the node", *here.describe(), *run.lines[-15:]]
+            )
             time.sleep(0.2)
-        run.end(_COMMAND_ENDS_WITHIN_S)
+        self._see_command_end(here, run, _COMMAND_ENDS_WITHIN_S)
+
+    def _see_command_end(self, here: FaultedRun, run: CampaignRun, within_s: float) -> int:
+        """Return the exit code of the command; fails with what it waits for where it does not end."""
+        try:
+            return run.end(within_s)
+        except subprocess.TimeoutExpired:
+            run.process.send_signal(signal.SIGABRT)  # with PYTHONFAULTHANDLER=1 it says where it is
+            run.process.wait()
+            time.sleep(0.5)
+            lines = [f"the command does not end within {within_s:g} s", *here.describe(), *run.lines[-80:]]
+            raise AssertionError("\n".join(lines)) from None
 
     # --- what has to hold
 
     def find_faults(self, here: FaultedRun, run: CampaignRun, hit: Collection[str]) -> list[str]:
         """Wait for the end of a campaign; name all that does not hold then."""
-        try:
-            code = run.end(_ENDS_WITHIN_S)
-        except Exception as error:
-            return [f"the command does not end: {type(error).__name__}", *run.lines[-20:]]
+        code = self._see_command_end(here, run, _ENDS_WITHIN_S)
         self.team.cluster.wait_for(here.has_ended, "the run has ended in the ledger")
         faults = [] if code == EXIT_CODE else [f"the command ended with {code}", *run.lines[-20:]]
         hosts = here.ledger.hosts(here.run)
@@ -264,6 +286,10 @@ class FaultRuns:
             self.faults.append(f"{run} ({title}): {str(error)[:500]}")
 
 
+def _say(text: str) -> None:
+    print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
+
+
 def begin(team: Team, folder: Path, seed: int) -> FaultRuns:
     """Prepare the namespace for campaigns that meet faults: their bench is a server of this machine."""
     bench = bench_server.BenchServer(folder)
@@ -277,18 +303,30 @@ def main() -> int:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--faults", type=int, default=10, metavar="N")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--kind", action="append", choices=[*KINDS], default=[], metavar="KIND")
+    parser.add_argument("--kind", action="append", default=[], metavar="KIND")
+    parser.add_argument("--seconds", type=float, default=math.inf, metavar="S", help="begin no campaign later")
+    parser.add_argument("--images", type=Path, metavar="FOLDER", help="a containerd's data that has the image already")
     options = parser.parse_args()
-    programs, folder = kubernetes.require_programs(), options.folder
-    folder.mkdir(parents=True, exist_ok=True)
-    archive = folder / "scripted.tar"
-    scripted_image.write_archive(archive)
-    with containerd.image_store(programs, folder / "images", [archive]) as images, serve_team(images, folder) as team:
-        runs = begin(team, folder / "bench", options.seed)
-        runs.go_on(len(options.kind) or options.faults, options.kind)
+    logging.getLogger("werkzeug").setLevel(logging.WARNING)  # the object store tells of each request
+    options.folder.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as stack:
+        images = options.images or stack.enter_context(serve_images(options.folder))
+        team = stack.enter_context(serve_team(images, options.folder))
+        runs = begin(team, options.folder / "bench", options.seed)
+        runs.go_on(len(options.kind) or options.faults, options.kind, begins_within_s=options.seconds)
         runs.bench.close()
     print(json.dumps(describe(runs)))
     return 1 if runs.faults else 0
+
+
+@contextmanager
+def serve_images(folder: Path) -> Iterator[Path]:
+    """Yield the data of a containerd that has the image of scripted hosts."""
+    archive = folder / "scripted.tar"
+    scripted_image.write_archive(archive)
+    with containerd.image_store(kubernetes.require_programs(), folder / "images", [archive]) as images:
+        archive.unlink()
+        yield images
 
 
 def describe(runs: FaultRuns) -> dict[str, object]:

@@ -321,15 +321,15 @@ def _silence_relay(here: FaultedRun, relay: Any) -> Injected:
 
 def lose_image(here: FaultedRun) -> Injected:
     """Take the image from both nodes and kill a pod: the next one does not start until the image is back."""
-    nodes = here.team.cluster.nodes
     process = here.find_process(here.find_worker())
-    for node in nodes:
-        _ctr(here, node, "tag", "--force", scripted_image.NAME, _SPARE)
-        _ctr(here, node, "rm", "--sync", _full_name(here, node))
+    names = {node: _find_image(here, node) for node in here.team.cluster.nodes}
+    for node, name in names.items():
+        _ctr(here, node, "tag", "--force", name, _SPARE)
+        _ctr(here, node, "rm", "--sync", name)
 
     def mend() -> None:
-        for node in nodes:
-            _ctr(here, node, "tag", "--force", _SPARE, f"docker.io/library/{scripted_image.NAME}")
+        for node, name in names.items():
+            _ctr(here, node, "tag", "--force", _SPARE, name)
 
     os.kill(process, signal.SIGKILL)
     return Injected(holds_s=8.0, mend=mend)
@@ -358,10 +358,9 @@ def _ctr(here: FaultedRun, node: str, *words: str) -> str:
     )
 
 
-def _full_name(here: FaultedRun, node: str) -> str:
-    """Find the name by which a node has the image."""
-    names = _ctr(here, node, "ls", "-q").split()
-    return next(name for name in names if name.endswith(scripted_image.NAME))
+def _find_image(here: FaultedRun, node: str) -> str:
+    """Find the whole name by which a node has the image."""
+    return next(name for name in _ctr(here, node, "ls", "-q").split() if name.endswith(scripted_image.NAME))
 
 
 KINDS: Mapping[str, tuple[str, Callable[[FaultedRun], Injected]]] = {

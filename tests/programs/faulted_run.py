@@ -102,6 +102,22 @@ class FaultedRun:
         line = self.read_line()
         return line is not None and (line.ended or line.owner.owner != before.owner.owner)
 
+    def describe(self) -> list[str]:
+        """Describe the pods and hosts of a run that does not go on."""
+        lines = []
+        with suppress(*AWAY):
+            for pod in self.team.admin.list(Pod, namespace=SPACE, labels={RUN_LABEL: self.run}):
+                deleted = pod.metadata and pod.metadata.deletionTimestamp
+                lines.append(f"pod {name_of(pod)}: {pod.status and pod.status.phase} on {node_of(pod)}, {deleted}")
+        with suppress(*AWAY):
+            owners = {each.host: each.owner for each in self.ledger.hosts_of_others(self.run)}
+            for line in self.ledger.hosts(self.run):
+                owner = owners.get(line.host)
+                at_work = "" if owner is None else f"{owner.machine}, alive: {owner.alive()}"
+                lines.append(f"host {line.host}: attempt {line.attempt}, {line.state}, {at_work}")
+            lines += [f"event {each.event.text}" for each in self.ledger.latest_events(self.run, most=15)]
+        return lines
+
     def choose_node(self) -> str:
         return self.drawn.choice(self.team.cluster.nodes)
 
