@@ -5,8 +5,8 @@
 Campaigns of scripted hosts run one after the other on a control plane, kubelets and containerd of their own. Each meets
 some faults: one after the other, or several of different kinds at once. The bench is a server outside the cluster, so
 that hosts outlive the pods that made them, and each effect is counted. After each campaign all has to hold that
-`FaultRuns.find_faults` looks at. Kinds are drawn so that each has its turn; `--kind`: these alone, in this
-order, a campaign each.
+`FaultRuns.find_faults` looks at. Kinds are drawn so that each has its turn; `--kind`: these alone, in this order, a
+campaign each.
 """
 
 import argparse
@@ -176,9 +176,8 @@ class FaultRuns:
         servers = {kind for kind in injected if KINDS[kind][0] in _SERVERS}
         for kind in sorted(servers, key=lambda kind: injected[kind].holds_s):
             time.sleep(max(0.0, begun + injected[kind].holds_s - time.monotonic()))
-        if servers:
-            for kind in servers:
-                injected[kind].mend_once()
+        for kind in servers:
+            injected[kind].mend_once()
         longest_s = max((fault.holds_s for fault in injected.values()), default=0.0)
         time.sleep(max(0.0, begun + longest_s - time.monotonic()))
         give_up_at = time.monotonic() + _HELD_AT_MOST_S

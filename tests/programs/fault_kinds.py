@@ -108,8 +108,8 @@ def kill_all_pods(here: FaultedRun) -> Injected:
     if not pods:
         raise NoTargetError("no pod of a suite runs now")
     for pod in pods:
-        with suppress(NoTargetError, ProcessLookupError):
-            os.kill(here.find_process(pod), signal.SIGKILL)
+        with suppress(NoTargetError):
+            _kill(here.find_process(pod))
     return Injected()
 
 
@@ -124,6 +124,12 @@ def stop_pod_beyond_lease(here: FaultedRun) -> Injected:
 
 def stop_pod_for_a_moment(here: FaultedRun) -> Injected:
     return _stop(here.find_process(here.find_worker()), None, holds_s=5.0)
+
+
+def _kill(process: int) -> None:
+    """Kill a process, unless it has just ended by itself."""
+    with suppress(ProcessLookupError):
+        os.kill(process, signal.SIGKILL)
 
 
 def _stop(
@@ -163,18 +169,19 @@ def cut_node_for_a_moment(here: FaultedRun) -> Injected:
 
 
 def lose_node(here: FaultedRun) -> Injected:
-    """Cut a node off until the run has ended without it."""
+    """Cut a node off until the run has ended without it: one that has not both coordinators, as after a drain."""
     before, node = here.ledger.find(here.run), here.choose_node()
+    if not any(node_of(pod) != node for pod in here.list_pods(COORDINATOR)):
+        raise NoTargetError("no coordinator is on another node")
     leads = here.leads_on(node)
     workers = [pod for pod in here.list_pods(SUITE) if node_of(pod) == node]
     lost = {host: attempt for pod in workers for host, attempt in here.list_hosts_of(pod).items()}
-    standby = any(node_of(pod) != node for pod in here.list_pods(COORDINATOR))
 
     def is_enough() -> bool:
         return here.was_begun_anew(lost) and (not leads or here.has_other_leader(before))
 
     here.team.cluster.cut(node)
-    return Injected(is_enough=is_enough, mend=lambda: here.team.cluster.mend(node), takes_leader=leads and standby)
+    return Injected(is_enough=is_enough, mend=lambda: here.team.cluster.mend(node), takes_leader=leads)
 
 
 def drain_node(here: FaultedRun) -> Injected:
@@ -185,9 +192,13 @@ def drain_node(here: FaultedRun) -> Injected:
         admin.patch(Node, node, {"spec": {"unschedulable": not possible}})
 
     schedule(False)
-    for pod in [*here.list_pods(COORDINATOR), *here.list_pods(SUITE)]:
-        if node_of(pod) == node:
-            evict(here, name_of(pod))
+    try:
+        for pod in [*here.list_pods(COORDINATOR), *here.list_pods(SUITE)]:
+            if node_of(pod) == node:
+                evict(here, name_of(pod))
+    except AWAY:
+        insist(lambda: schedule(True))
+        raise
     return Injected(holds_s=3.0, mend=lambda: insist(lambda: schedule(True)), takes_leader=leads)
 
 
@@ -331,7 +342,7 @@ def lose_image(here: FaultedRun) -> Injected:
         for node, name in names.items():
             _ctr(here, node, "tag", "--force", _SPARE, name)
 
-    os.kill(process, signal.SIGKILL)
+    _kill(process)
     return Injected(holds_s=8.0, mend=mend)
 
 
@@ -342,7 +353,7 @@ def exceed_quota(here: FaultedRun) -> Injected:
     document = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "scarce", "namespace": SPACE}}
     quota: Any = from_dict({**document, "spec": spec})
     here.team.admin.create(quota, namespace=SPACE)
-    os.kill(process, signal.SIGKILL)
+    _kill(process)
     mend = lambda: insist(lambda: here.team.admin.delete(ResourceQuota, "scarce", namespace=SPACE))  # noqa: E731
     return Injected(holds_s=8.0, mend=mend)
 
