@@ -12,20 +12,22 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 import yaml
 
-from harness.cluster import pod_logs
+from harness.cluster import log_merge, pod_logs
 from harness.cluster.connection import ClusterError, Connection, connect
+from harness.cluster.jobs import COORDINATOR, PART_LABEL
 from harness.cluster.line_count import describe_gap, make_mark
+from harness.cluster.log_merge import merge_logs
 from harness.cluster.pod_logs import follow_log
 
 SECOND = "2026-11-30T12:00:00."
 
 
 class ApiServer:
-    """An API server with one pod. `status`: of the pod, None where it is gone; `log`: the lines that it has printed.
+    """An API server with a coordinator. `status`: of its pod, None where it is gone; `log`: its lines so far.
 
     `previous`: what its container printed before it was started again.
     `held`: a log that is followed stays open after its lines. `cut`: connections end after so many lines of a log.
-    `broken`: every request gets status 500.
+    `broken`: every request gets status 500. `other`: the status of the other coordinator's pod.
     """
 
     def __init__(self) -> None:
@@ -33,6 +35,7 @@ class ApiServer:
         self.log: list[str] = []
         self.previous: list[str] | None = None
         self.held, self.broken = True, False
+        self.other: dict[str, Any] = {}
         self.cut: list[int] = []
         self.queries: list[dict[str, list[str]]] = []
         self.ended = threading.Event()
@@ -45,6 +48,15 @@ class ApiServer:
                     self.answer(500, {"kind": "Status", "message": "away", "code": 500})
                 elif api.status is None:
                     self.answer(404, {"kind": "Status", "message": "not found", "code": 404})
+                elif url.path.endswith("/jobs/ptp-k3f9"):
+                    self.answer(200, {"kind": "Job", "metadata": {"name": "ptp-k3f9"}, "spec": {"template": {}}})
+                elif url.path.endswith("/pods"):
+                    other = [make_pod("other", api.other)] if api.other else []
+                    self.answer(200, {"kind": "PodList", "items": [make_pod("pod", api.status), *other]})
+                elif url.path.endswith("/other/log"):
+                    self.answer(200, stamped("the other one")[0])
+                elif url.path.endswith("/other"):
+                    self.answer(200, make_pod("other", api.other))
                 elif url.path.endswith("/log"):
                     api.queries.append(parse_qs(url.query))
                     if "previous" in api.queries[-1]:
@@ -74,8 +86,8 @@ class ApiServer:
                 if follow and api.held:
                     api.ended.wait(20)
 
-            def answer(self, code: int, document: dict[str, Any]) -> None:
-                body = json.dumps(document).encode()
+            def answer(self, code: int, document: dict[str, Any] | str) -> None:
+                body = (document if isinstance(document, str) else json.dumps(document)).encode()
                 self.send_response(code)
                 self.send_header("Content-Type", "application/json")
                 self.send_header("Content-Length", str(len(body)))
@@ -84,6 +96,10 @@ class ApiServer:
 
             def log_message(self, *_arguments: Any) -> None:
                 """Print nothing."""
+
+        def make_pod(name: str, status: dict[str, Any] | None) -> dict[str, Any]:
+            labels = {PART_LABEL: COORDINATOR}
+            return {"kind": "Pod", "metadata": {"name": name, "labels": labels}, "status": status}
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
@@ -238,3 +254,32 @@ def test_what_a_node_has_removed_is_told(api: ApiServer, connection: Connection)
 def test_marks_are_not_shown_and_tell_what_is_missing(api: ApiServer, connection: Connection) -> None:
     api.status, api.log = started(0, "Succeeded"), stamped("six", make_mark(6), "seven", make_mark(7))
     assert [*follow_log(connection, "pod")] == ["six", describe_gap(5), "seven"]
+
+
+def test_the_end_of_a_run_waits_for_no_lost_node(api: ApiServer, connection: Connection) -> None:
+    api.log = stamped("one")
+    api.status = {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}
+    lines = merge_logs(connection, "k3f9")
+    assert next(lines) == ("pod", "one")
+    api.status = {"phase": "Running", "conditions": [{"type": "Ready", "status": "False"}]}
+    ended = {"exitCode": 0, "message": json.dumps({"exit_code": 0, "verdicts": {"PASS": 1}})}
+    container = {"name": "harness", "image": "i", "imageID": "i", "ready": False, "restartCount": 0}
+    api.other = {"phase": "Succeeded", "containerStatuses": [{**container, "state": {"terminated": ended}}]}
+    begun = time.monotonic()
+    rest = [*lines]
+    assert sorted(rest) == [
+        ("", "the node of pod pod does not answer: what the pod printed comes once it does"),
+        ("other", "the other one"),
+    ]
+    assert time.monotonic() - begun < 10
+
+
+def test_an_error_that_nobody_expects_ends_the_logs(
+    api: ApiServer, connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_arguments: object) -> None:
+        raise ValueError("unexpected")
+
+    monkeypatch.setattr(log_merge, "find_coordinator", fail)
+    with pytest.raises(ValueError, match="unexpected"):
+        [*merge_logs(connection, "k3f9")]
