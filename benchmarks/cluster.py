@@ -20,6 +20,7 @@ import random
 import statistics
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -55,7 +56,7 @@ from tests.servers.kubernetes_files import POD_IMAGE  # noqa: E402
 SHARDS, FEW_SHARDS = 1000, 100
 OVER_BARE, DISPATCH_PER_S, IMBALANCE, BEGUN_WITHIN_S = 1.1, 400, 1.10, 4.0
 COORDINATOR_MB, CALLS_GROW, OBJECTS_KIB = 100, 1.1, 64
-HOSTS, PODS, HOSTS_PER_POD = 3_000, 4, 8
+HOSTS, PODS, HOSTS_PER_POD = 10_000, 4, 8
 SIMULATED_HOSTS, SIMULATED_PODS, WRONG = 1000, 12, 0.3
 BEGUN_TIMES = 7
 IMAGES = "PTP_HARNESS_BENCH_IMAGES"
@@ -98,13 +99,9 @@ def dispatch(figures: Figures, folder: Path) -> None:
     """Pods that claim all hosts of a run, eight at once in each; then pods that also judge and settle each host."""
     with serving_ledger() as (url, server):
         ledger = Ledger(url)
+        claimed = f"hosts claimed by {PODS} pods, {HOSTS_PER_POD} at once in each"
         for what, hosts, flags, least in (
-            (
-                f"hosts claimed by {PODS} pods, {HOSTS_PER_POD} at once in each",
-                HOSTS,
-                ("--claim-only",),
-                DISPATCH_PER_S,
-            ),
+            (claimed, HOSTS, ("--claim-only",), DISPATCH_PER_S),
             ("the same, with verdict and state of each host", HOSTS // 10, (), None),
         ):
             names = {f"h{number}": "good" for number in range(hosts)}
@@ -113,7 +110,8 @@ def dispatch(figures: Figures, folder: Path) -> None:
             with shard_pods.shard_pods(url, run, PODS, *flags) as pods:
                 watched = [server, *(process.pid for process in pods)]
                 begun, before_s = time.monotonic(), _read_processor_s(watched)
-                shard_pods.begin(pods)
+                shard_pods.allow(pods, 2 * PODS * hosts)
+                shard_pods.close_input(pods)
                 spent_s = before_s
                 while any(process.poll() is None for process in pods):
                     spent_s = max(spent_s, _read_processor_s(watched))
@@ -228,6 +226,7 @@ def begin(figures: Figures, folder: Path) -> None:
         for _ in range(BEGUN_TIMES):
             submitted_s = time.time()
             run = submit(team, ["good", "good"], PodOptions(image=scripted_image.NAME, pull="Never"))
+            team.cluster.wait_for(lambda: team.count_begun(run) == 2, "its hosts are begun")  # noqa: B023
             team.cluster.wait_for(lambda: team.has_ended(run), "the run ends")  # noqa: B023
             ledger = team.open_ledger()
             seconds.append(min(step.begun_ns for step in ledger.steps(run)) / 1e9 - submitted_s)
@@ -275,15 +274,19 @@ def _lead(team: Team, shards: int, audit: Path) -> Led:
     run = submit(team, ["good"] * shards, PodOptions(image=scripted_image.NAME, pull="Never", queue="fake"))
     ledger = team.open_ledger()
     with shard_pods.shard_pods(team.ledger_url, run, 2) as pods:
-        kwok.admit(team.admin, SPACE, run)
+        job = kwok.admit(team.admin, SPACE, run)
         begun_s, memory_mb = time.time(), 0.0
-        shard_pods.begin(pods)
+        paced = threading.Thread(
+            target=shard_pods.follow_pods, args=(pods, lambda: kwok.count_made(team.admin, SPACE, job), shards)
+        )
+        paced.start()
         process = _find_leader(FaultedRun(team, run, ledger, random.Random(1)))
         give_up_at = time.monotonic() + _ENDS_WITHIN_S
         while not ledger.find(run).ended:
             memory_mb = max(memory_mb, _read_peak_mb(process))
             assert time.monotonic() < give_up_at, f"run {run} does not end"
             time.sleep(0.1)
+        paced.join()
         ended_s = ledger.events(run, most=100_000)[-1].event.at.timestamp()
         shard_pods.count_claimed(pods)
     record = ledger.record(run)

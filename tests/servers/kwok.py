@@ -70,6 +70,12 @@ def admit(client: Client, namespace: str, run: str, *, within_s: float = 60.0) -
         time.sleep(0.05)
 
 
+def count_made(client: Client, namespace: str, job: str) -> int:
+    """Count the pods of a Job that were made so far."""
+    status = client.get(Job, job, namespace=namespace).status
+    return 0 if status is None else sum(each or 0 for each in (status.active, status.succeeded, status.failed))
+
+
 def _describe(name: str) -> dict[str, Any]:
     return {
         "apiVersion": "v1",
