@@ -13,7 +13,9 @@ from harness.system import settings
 def show(
     stream: Annotated[
         str,
-        typer.Argument(metavar="HOST", help="A stream, as `watch list` names it.", autocompletion=completion.streams),
+        typer.Argument(
+            metavar="HOST", help="A stream, as `watch list` names it.", autocompletion=completion.watched_streams
+        ),
     ],
     day: Annotated[str | None, typer.Option(metavar="DATE", help="A day (UTC) instead of the last hour.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON to standard output.")] = False,
