@@ -154,7 +154,8 @@ def _read_limits(bench: str, file: str | None, profile: str | None) -> dict[str,
 
 def remove(
     streams: Annotated[
-        list[str], typer.Argument(metavar="HOST", help="As `watch list` has them.", autocompletion=completion.watched_streams)
+        list[str],
+        typer.Argument(metavar="HOST", help="As `watch list` has them.", autocompletion=completion.watched_streams),
     ],
 ) -> None:
     """Watch hosts' clocks no longer.
