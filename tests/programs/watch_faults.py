@@ -24,6 +24,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -53,7 +54,7 @@ time.sleep = lambda seconds: threading.Event().wait(seconds) and None
 """libfaketime refuses clock_nanosleep(2) with an absolute time, by which Python sleeps."""
 
 DATABASE = "watch"
-DISK_MIB = 700
+DISK, DISK_MIB = "disk", 700
 UNSENT_S = 1.5
 """What a worker has not stored or spooled yet when it is killed."""
 
@@ -88,12 +89,12 @@ class Window:
 class Fleet:
     """The processes and servers of a watch under test."""
 
-    def __init__(self, folder: Path, network: StarNetwork, disk: Path, *, workers: int, times: Times) -> None:
-        self.folder, self.network, self.times = folder, network, times
+    def __init__(self, folder: Path, network: StarNetwork, public: Path, *, workers: int, times: Times) -> None:
+        self.folder, self.network, self.public, self.times = folder, network, public, times
         self.workers = [f"w{number}" for number in range(workers)]
         self.hubs = ["hub0", "hub1"]
         self.processes: dict[str, subprocess.Popen[str]] = {}
-        self.servers = [self._make_server(disk / f"server{number}") for number in range(2)]
+        self.servers = [self._make_server(public / DISK / f"server{number}") for number in range(2)]
         self.primary = 0
         self.library = next(iter(Path("/usr/lib").glob("*/faketime/libfaketime.so.1")), None)
         self.logs, self.site = folder / "log", folder / "site"
@@ -195,7 +196,7 @@ class Fleet:
 
     def set_clock(self, name: str, hours: int) -> None:
         """Set the clock that a process sees so many hours ahead."""
-        file = self.folder / f"{name}.clock"
+        file = self.public / f"{name}.clock"
         partial = file.with_suffix(".partial")
         partial.write_text(f"{hours:+d}h" if hours else "+0")
         partial.chmod(0o644)
@@ -207,7 +208,7 @@ class Fleet:
         self.set_clock(name, 0)
         return {
             "LD_PRELOAD": str(self.library),
-            "FAKETIME_TIMESTAMP_FILE": str(self.folder / f"{name}.clock"),
+            "FAKETIME_TIMESTAMP_FILE": str(self.public / f"{name}.clock"),
             "FAKETIME_CACHE_DURATION": "1",
             "FAKETIME_DONT_FAKE_MONOTONIC": "1",
         }
@@ -232,21 +233,25 @@ class Fleet:
 
 
 @contextmanager
-def small_disk(folder: Path) -> Iterator[Path]:
-    """A file system of its own for the servers' data. Raises OSError without the right to mount."""
-    folder.mkdir()
+def public_folder() -> Iterator[Path]:
+    """A folder that the servers' user may read, with a small file system of its own in it for their data.
+
+    Raises OSError without the right to mount.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="ptp-watch-"))
     folder.chmod(0o755)
-    done = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", f"size={DISK_MIB}m,mode=0755", "tmpfs", str(folder)],
-        capture_output=True,
-        check=False,
-    )
-    if done.returncode:
-        raise OSError("needs the right to mount a file system")
     try:
-        yield folder
+        (folder / DISK).mkdir()
+        options = f"size={DISK_MIB}m,mode=0755"
+        mount = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder / DISK)]
+        if subprocess.run(mount, capture_output=True, check=False).returncode:
+            raise OSError("needs the right to mount a file system")
+        try:
+            yield folder
+        finally:
+            subprocess.run(["umount", "--lazy", str(folder / DISK)], check=True)
     finally:
-        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+        shutil.rmtree(folder)
 
 
 @contextmanager
@@ -254,10 +259,9 @@ def make_fleet(folder: Path, *, workers: int, times: Times) -> Iterator[Fleet]:
     """Make a watch that runs. Raises OSError where this machine lacks something for it."""
     names = [*(f"w{number}" for number in range(workers)), "hub0", "hub1"]
     with ExitStack() as stack:
-        folder.chmod(0o755)
-        disk = stack.enter_context(small_disk(folder / "disk"))
+        public = stack.enter_context(public_folder())
         network = stack.enter_context(star_network(names))
-        fleet = Fleet(folder, network, disk, workers=workers, times=times)
+        fleet = Fleet(folder, network, public, workers=workers, times=times)
         stack.callback(fleet.stop_servers)
         fleet.start_servers()
         stack.callback(fleet.end)

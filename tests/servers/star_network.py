@@ -67,9 +67,10 @@ def star_network(names: Sequence[str], *, addresses: int = 2) -> Iterator[StarNe
         raise OSError("needs iproute2's `ip` and `nsenter`")
     network = StarNetwork(ip, f"ptp-{os.getpid()}-", names)
     try:
-        network.make(addresses)
+        try:
+            network.make(addresses)
+        except subprocess.CalledProcessError as error:
+            raise OSError(f"needs the right to make network namespaces: {error.stderr!r}") from error
         yield network
-    except subprocess.CalledProcessError as error:
-        raise OSError(f"needs the right to make network namespaces: {error.stderr!r}") from error
     finally:
         network.remove()
