@@ -121,14 +121,14 @@ class WatchCursors:
         return self._database.read(lambda db: _list_waiting(db, cursor, most))
 
     def list_overlapping(self, chunks: Collection[StoredChunk]) -> list[StoredChunk]:
-        """List the other chunks of the same streams, of other epochs, that hold ticks of these."""
+        """List the other chunks of the same streams that may hold ticks of these."""
         if not chunks:
             return []
         own = WATCH_CHUNKS.alias("own")
         keys = sql.tuple_(own.c.stream, own.c.first_tick, own.c.epoch).in_(sorted(chunk.key for chunk in chunks))
         overlaps = sql.and_(
             _OF.stream == own.c.stream,
-            _OF.epoch != own.c.epoch,
+            sql.or_(_OF.epoch != own.c.epoch, _OF.first_tick != own.c.first_tick),
             _OF.first_tick > own.c.first_tick - MOST_TICKS,
             _OF.first_tick <= own.c.last_tick,
             _OF.last_tick >= own.c.first_tick,
