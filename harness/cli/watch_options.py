@@ -17,6 +17,12 @@ AnswersWithin = Annotated[
     ),
 ]
 ANSWERS_WITHIN_S = 4.0
+MetricsPort = Annotated[
+    int | None,
+    typer.Option(
+        "--metrics-port", min=0, max=65535, metavar="PORT", help="Serve metrics on 127.0.0.1; 0: any port that is free."
+    ),
+]
 
 
 def make_orchestrator(configuration: Settings, *, answers_within_s: float = ANSWERS_WITHIN_S) -> "Orchestrator":

@@ -26,12 +26,7 @@ _AGAIN_AFTER_S = 2.0
 
 def serve(
     answers_within: watch_options.AnswersWithin = watch_options.ANSWERS_WITHIN_S,
-    metrics_port: Annotated[
-        int | None,
-        typer.Option(
-            "--metrics-port", min=0, max=65535, metavar="PORT", help="Serve metrics to this machine; 0: a free port."
-        ),
-    ] = None,
+    metrics_port: watch_options.MetricsPort = None,
 ) -> None:
     """Lead the watch of streams, here, until it is stopped.
 
@@ -57,7 +52,7 @@ def serve(
 
             collector = WatchCollector(_open_database(), counts_retries=True)
             port = parts.enter_context(serve_metrics(collector, port=metrics_port))
-            output.say(f"metrics: http://127.0.0.1:{port}/metrics")
+            output.say(f"metrics are at http://127.0.0.1:{port}/metrics")
         orchestrator.start()
         output.say("leading the watch, or ready to; Ctrl-C stops it")
         stop.wait()

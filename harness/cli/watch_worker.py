@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness import __version__
-from harness.cli import output
+from harness.cli import output, watch_options
 from harness.errors import RequestError
 from harness.system import settings
 from harness.untrusted import names
@@ -38,6 +38,7 @@ def worker(
     drain_s: Annotated[
         float, typer.Option("--drain-s", min=0.0, max=600.0, metavar="SECONDS", help="Once stopped, for the others.")
     ] = 20.0,
+    metrics_port: watch_options.MetricsPort = None,
 ) -> None:
     """Sample and judge watched clocks, here, until it is stopped.
 
@@ -61,10 +62,10 @@ def worker(
     parts = _make_parts(
         database, own_name, capacity, spool, spool_mb << 20, drain_s, configuration.assets_dir / "roles"
     )
-    asyncio.run(_work(parts))
+    asyncio.run(_work(parts, metrics_port))
 
 
-async def _work(parts: "WorkerParts") -> None:
+async def _work(parts: "WorkerParts", metrics_port: int | None) -> None:
     from harness.watch.worker import StreamWorker
 
     made = StreamWorker(parts)
@@ -72,7 +73,14 @@ async def _work(parts: "WorkerParts") -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         loop.add_signal_handler(number, made.stop)
     output.say(f"worker {parts.holdings.worker} is ready for streams; Ctrl-C gives them to others and ends it")
-    await made.run()
+    if metrics_port is None:
+        await made.run()
+        return
+    from harness.service.watch_metrics import WorkerCollector, serve_metrics
+
+    with serve_metrics(WorkerCollector(made), port=metrics_port) as port:
+        output.say(f"metrics are at http://127.0.0.1:{port}/metrics")
+        await made.run()
 
 
 def _make_parts(

@@ -89,9 +89,9 @@ class WatchDays:
         return {row.day: row.figures for row in rows if isinstance(row.figures, dict)}
 
     def list_streams(self, day: str) -> Collection[str]:
-        """List the streams that have figures of a day."""
-        query = sql.select(_DAY.stream).where(_DAY.day == day)
-        return frozenset(self._database.read(lambda db: db.execute(query).scalars().all()))
+        """List the streams that have figures of a day; the archive may have named its file before."""
+        query = sql.select(_DAY.stream, _DAY.figures).where(_DAY.day == day)
+        return frozenset(row.stream for row in self._database.read(lambda db: db.execute(query).all()) if row.figures)
 
 
 def _name(incident: Incident) -> str:
