@@ -1,5 +1,6 @@
 """`watch add`, `watch remove` and `watch list`: which clocks are watched all the time."""
 
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
@@ -87,7 +88,7 @@ def add(
         found = found_hosts.find_tagged(instances, region, user=user, key=key, wanted=hosts or [])
     else:
         found = found_hosts.find_named(hosts or [], key)
-    judged_by = _read_limits(bench, limits, profile)
+    judged_by, notes = _read_limits(bench, limits, profile)
     share = weight if weight is not None else max(0.05, round(1 / interval, 3))
     streams = [
         NewStream(stream=name, source=each, limits=judged_by, interval_s=interval, weight=share) for name, each in found
@@ -100,6 +101,8 @@ def add(
     for name in there:
         output.say(f"{name} is watched already, and stays as it is")
     output.say(f"{len(added)} added: {', '.join(added)}" if added else "nothing is added")
+    for note in notes if added else ():
+        output.say(f"not judged as in a run: {note}")
 
 
 def _find_tagged(tag: str, region: str | None) -> tuple[Any, str]:
@@ -128,17 +131,20 @@ def _require_one_source(hosts: list[str], *sources: str | None) -> None:
         raise RequestError("no host to watch is named", next_step=f"HOST, or one of {', '.join(_SOURCES)}")
 
 
-def _read_limits(bench: str, file: str | None, profile: str | None) -> dict[str, Any]:
-    """Read what the clocks are held against: {"bench": ..., "limits": ...} or with "profile". Raises RequestError."""
+def _read_limits(bench: str, file: str | None, profile: str | None) -> tuple[dict[str, Any], Sequence[str]]:
+    """Read what the clocks are held against, as streams have it, and what a watch does not judge as a run does.
+
+    Raises RequestError.
+    """
     from harness.campaign import campaign
     from harness.system import profile_files
     from harness.system.text_files import read_text
+    from harness.watch.stream_limits import prepare_limits, read_limits
 
     if file is not None and profile is not None:
         raise RequestError("--limits and --profile exclude each other", next_step="name one of them")
     chosen: dict[str, Any] = {"bench": bench}
     if profile is not None:
-        profile_files.read_profile(profile)
         chosen["profile"] = profile
     if file is not None:
         text = read_text(file, kind="campaign", title="the campaign file")
@@ -149,7 +155,8 @@ def _read_limits(bench: str, file: str | None, profile: str | None) -> dict[str,
         if not isinstance(profile, str | None):
             raise RequestError(f"{file} names several profiles", next_step="a stream is held against one: leave one")
         chosen |= {} if profile is None else {"profile": profile}
-    return chosen
+    prepared = prepare_limits(chosen, profile_files.read_profile)
+    return prepared, read_limits(prepared).notes
 
 
 def remove(

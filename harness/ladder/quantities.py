@@ -89,15 +89,15 @@ def offset_series(evidence: Evidence) -> Series:
 
 LEAP_SECOND = "not judged near a leap second, which AWS's NTP servers smear over a day and the PHC does not"
 
-_LEAPS = ("Insert second", "Delete second")
+LEAPS = ("Insert second", "Delete second")
 
 
 def leap_second_is_near(evidence: Evidence) -> bool:
     """Whether chronyd or the kernel announces a leap second: NTP and PHC may then differ by design."""
     collections = [facts for facts in (evidence.facts, evidence.final_facts) if facts is not None]
-    if any(facts.leap_announced or (facts.tracking and facts.tracking.leap in _LEAPS) for facts in collections):
+    if any(facts.leap_announced or (facts.tracking and facts.tracking.leap in LEAPS) for facts in collections):
         return True
-    return bool(evidence.samples) and to_arrays(evidence).has_leap(_LEAPS)
+    return bool(evidence.samples) and to_arrays(evidence).has_leap(LEAPS)
 
 
 def second_opinion(facts: Facts | None) -> str | None:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.errors import ParseError
+from harness.ladder.quantities import LEAPS
 from harness.model import ChronySource, PhcRead
 from harness.model.watched import TickReading
 from harness.probes import chronyc, error_bound, phc_reads
@@ -70,6 +71,7 @@ def _parse_reading(record: dict[str, Any], tick: int, fresh_s: int) -> TickReadi
     chrony = _parse_chrony(record.get("chronyc"))
     tracking = chrony.tracking if chrony else None
     sources = chrony.sources if chrony and tracking else None
+    leap_is_near = tracking is not None and tracking.leap in LEAPS  # NTP smears it, the PHC does not
     return TickReading(
         tick=tick,
         offset_ns=_within((fastest.before_ns + fastest.after_ns) // 2 - fastest.phc_ns) if fastest else None,
@@ -84,7 +86,7 @@ def _parse_reading(record: dict[str, Any], tick: int, fresh_s: int) -> TickReadi
         if tracking
         else None,
         follows_phc=None if sources is None else any(_is_followed_phc(source) for source in sources),
-        opinion_ns=_within(_find_opinion(sources or (), fresh_s)),
+        opinion_ns=None if leap_is_near else _within(_find_opinion(sources or (), fresh_s)),
     )
 
 

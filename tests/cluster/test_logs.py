@@ -95,7 +95,7 @@ class RotationCounter:
     """Counts how often nodes rotate logs, by the names of the files that they make.
 
     `firsts`: the numbers of the lines with which the files of a pod's log begin. What kubelet does not give to whoever
-    follows a log are the last lines of a file, printed while it was renamed and the next one was not there yet.
+    follows a log are the last lines of a file, written when the next one was there already.
     """
 
     def __init__(self, team: Team) -> None:
