@@ -121,8 +121,9 @@ def _wait_for_ledger(url: str) -> "Database":
     """Open the ledger; wait for one that is away. Raises RequestError and SetupError for any other trouble."""
     from harness.store import schema
     from harness.store.database import Database, LedgerAwayError
+    from harness.store.watch_database import WATCH_TIMEOUTS
 
-    database, pause_s = Database(url), 0.5
+    database, pause_s = Database(url, timeouts=WATCH_TIMEOUTS), 0.5
     if database.file is not None:
         database.file.parent.mkdir(parents=True, exist_ok=True)
     while True:

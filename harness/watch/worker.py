@@ -10,6 +10,7 @@ import logging
 import random
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -39,6 +40,7 @@ class WorkerTimes:
     """How often and how long, s. `store_s`: between two words about each state; `drain_s`: until streams are taken."""
 
     heartbeat_s: float = HEARTBEAT_S
+    news_s: float = 0.5  # between two looks, in between, whether there are other streams to have
     answer_s: float = HEARTBEAT_S  # within which the ledger answers a heartbeat, else it is away
     store_s: float = 5.0
     flush_s: float = 1.0
@@ -157,11 +159,29 @@ class StreamWorker:
             pause_s = self._times.heartbeat_s - (time.monotonic() - begun_s)
             if self._calls.away_since_s is not None:
                 pause_s *= random.uniform(0.5, 1.0)  # workers do not come back all at one moment
-            await asyncio.sleep(max(0.05, pause_s))
+                await asyncio.sleep(max(0.05, pause_s))
+            else:
+                await self._wait_for_news(pause_s)
+
+    async def _wait_for_news(self, pause_s: float) -> None:
+        """Wait for so long, or until this worker is to have other streams, or can take one from its owner."""
+        until_s = time.monotonic() + pause_s
+        ask = partial(self._calls.call, urgency=Urgency.HEARTBEAT, within_s=self._times.answer_s)
+        while until_s - time.monotonic() > self._times.news_s:
+            await asyncio.sleep(self._times.news_s)
+            with suppress(HarnessError):  # the heartbeat finds out what it is
+                if self._find_ready() or await ask(self._holdings.has_news):
+                    return
+        await asyncio.sleep(max(0.05, until_s - time.monotonic()))
+
+    def _find_ready(self) -> set[str]:
+        """Find the streams that are to come whose hosts answer this worker."""
+        return {stream for stream in self._coming if stream in self._streams and self._streams[stream].is_ready}
 
     async def _beat(self) -> None:
-        ready = {stream for stream in self._coming if stream in self._streams and self._streams[stream].is_ready}
-        step = partial(self._step, ready, self._figures.measure_load(), {*self._streams}, dict(self._owned))
+        step = partial(
+            self._step, self._find_ready(), self._figures.measure_load(), {*self._streams}, dict(self._owned)
+        )
         was_away, begun_s = self._calls.away_since_s is not None, self._holdings.now()
         try:
             done = await self._calls.call(step, urgency=Urgency.HEARTBEAT, within_s=self._times.answer_s)

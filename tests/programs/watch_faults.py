@@ -464,8 +464,8 @@ def find_gaps(
     """Find times in which nobody sampled a stream, and whether its worker was killed or paused then."""
     disturbed = join([(each.begun_s - 0.5, each.ended_s + times.settles_s) for each in windows])
     of_stream = defaultdict[str, list[Line]](list)
-    for line in history.lines:
-        of_stream[line.stream].append(line)
+    for sampled in history.lines:
+        of_stream[sampled.stream].append(sampled)
     lost, excused, held_up = list[str](), 0, 0
     for stream in streams:
         latest: Line | None = None  # of two workers that sample at once, the one with the later epoch has the stream
