@@ -166,11 +166,11 @@ class StreamWorker:
     async def _wait_for_news(self, pause_s: float) -> None:
         """Wait for so long, or until this worker is to have other streams, or can take one from its owner."""
         until_s = time.monotonic() + pause_s
-        ask = partial(self._calls.call, urgency=Urgency.HEARTBEAT, within_s=self._times.answer_s)
+        calls, news, answer_s = self._calls, self._holdings.has_news, self._times.answer_s
         while until_s - time.monotonic() > self._times.news_s:
             await asyncio.sleep(self._times.news_s)
             with suppress(HarnessError):  # the heartbeat finds out what it is
-                if self._find_ready() or await ask(self._holdings.has_news):
+                if self._find_ready() or await calls.call(news, urgency=Urgency.HEARTBEAT, within_s=answer_s):
                     return
         await asyncio.sleep(max(0.05, until_s - time.monotonic()))
 
