@@ -170,7 +170,7 @@ class StreamWorker:
         while until_s - time.monotonic() > self._times.news_s:
             await asyncio.sleep(self._times.news_s)
             with suppress(HarnessError):  # the heartbeat finds out what it is
-                if self._find_ready() or await calls.call(news, urgency=Urgency.HEARTBEAT, within_s=answer_s):
+                if bool(self._find_ready()) or await calls.call(news, urgency=Urgency.HEARTBEAT, within_s=answer_s):
                     return
         await asyncio.sleep(max(0.05, until_s - time.monotonic()))
 
