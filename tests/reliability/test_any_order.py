@@ -14,7 +14,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 SEED = int(os.environ.get("PTP_HARNESS_TEST_SEED", "1"))
-ORDERS = int(os.environ.get("PTP_HARNESS_TEST_ORDERS", "15"))
+ORDERS = int(os.environ.get("PTP_HARNESS_TEST_ORDERS", "8"))
 
 
 @pytest.mark.programs
