@@ -14,10 +14,10 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from harness.ladder.annotations import REMEDIES
 from harness.model.enums import Reason
 from harness.model.incidents import NO_SAMPLES, Incident
 from harness.model.watched import StreamState
+from harness.watch.remedies import WATCH_REMEDIES
 
 WINDOW_S, SETTLE_S, QUIET_S = 120.0, 30.0, 120.0
 LEAST_TOGETHER, COVERS, LIFT, MOST_ALONE = 3, 0.8, 3.0, 10
@@ -213,7 +213,7 @@ def recommend(kind: str, cause: str) -> str:
     """Say what to do about an incident, by what its streams have in common and by its kind."""
     name, _, value = cause.partition(" ")
     first = _BY_TRAIT[name].format(value=value) if name in _BY_TRAIT else ""
-    remedy = REMEDIES[Reason(kind)] if kind in set(Reason) else _OF_NO_SAMPLES
+    remedy = WATCH_REMEDIES[Reason(kind)] if kind in set(Reason) else _OF_NO_SAMPLES
     return "; ".join(part for part in (first, remedy) if part)
 
 

@@ -10,7 +10,6 @@ import sqlalchemy as sql
 from harness import units
 from harness.campaign.limits import Requirement
 from harness.errors import RequestError, UnknownNameError
-from harness.ladder.annotations import REMEDIES
 from harness.model.watched import StateChange, StreamState, TickReading
 from harness.store.database import Database
 from harness.store.owners import read_now
@@ -20,6 +19,7 @@ from harness.store.watch_samples import WatchSamples
 from harness.store.watch_states import ChangeLine, StreamWord, WatchStates
 from harness.untrusted.input_checks import shorten_value
 from harness.watch.day_figures import find_day_ticks
+from harness.watch.remedies import WATCH_REMEDIES
 from harness.watch.service_level import (
     DAY_S,
     HOUR_S,
@@ -70,7 +70,7 @@ class StreamView:
     @property
     def remedy(self) -> str | None:
         """What to do next, as the ladder says; None for a good clock."""
-        return REMEDIES[self.word.reason] if self.word.reason else None
+        return WATCH_REMEDIES[self.word.reason] if self.word.reason else None
 
 
 def read_view(database: Database, stream: str, *, day: str | None = None) -> StreamView:

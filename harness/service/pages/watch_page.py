@@ -6,7 +6,6 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 
-from harness.ladder.annotations import REMEDIES
 from harness.model.watched import StreamState
 from harness.service.authentication import Context
 from harness.service.pages.addresses import stream_path, with_query
@@ -16,6 +15,7 @@ from harness.store.owners import read_now
 from harness.store.watch_incidents import WatchIncidents
 from harness.store.watch_states import StreamWord, WatchStates
 from harness.store.watch_streams import WatchStreams, WorkerLine
+from harness.watch.remedies import WATCH_REMEDIES
 
 router = APIRouter(include_in_schema=False)
 
@@ -75,7 +75,7 @@ def show_watch(
         unowned=sum(word.owner is None for word in words),
         incidents=WatchIncidents(database).list(most=_MOST_INCIDENTS),
         classes=STATE_CLASSES,
-        remedies=REMEDIES,
+        remedies=WATCH_REMEDIES,
         stream_path=stream_path,
         with_query=with_query,
     )
