@@ -25,7 +25,7 @@ from tests.programs.watch_faults import (
 )
 
 ROOT = Path(__file__).parents[2]
-FAULTS = int(os.environ.get("PTP_HARNESS_TEST_WATCH_FAULTS", "4"))
+FAULTS = int(os.environ.get("PTP_HARNESS_TEST_WATCH_FAULTS", "10"))  # each kind once
 
 pytestmark = [pytest.mark.timeout(36_000)]
 
