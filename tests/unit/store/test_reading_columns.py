@@ -58,16 +58,21 @@ def test_readings_come_back_as_they_were(taken: list[TickReading]) -> None:
 
 
 @given(readings(), st.data())
-def test_a_text_that_is_changed_or_cut_is_refused_or_still_readings(
+def test_a_text_that_is_changed_or_cut_is_refused_unless_that_changes_nothing(
     taken: list[TickReading], data: st.DataObject
 ) -> None:
+    """A few bits of a compressed text are padding: they may be anything."""
     text = bytearray(ReadingRows(taken).encode())
     if data.draw(st.booleans()):
         text = text[: data.draw(st.integers(0, len(text) - 1))]
     else:
         text[data.draw(st.integers(0, len(text) - 1))] ^= data.draw(st.integers(1, 255))
-    with pytest.raises(ValueError, match="readings"):
-        reading_columns.decode(bytes(text))
+    try:
+        read = reading_columns.decode(bytes(text))
+    except ValueError as error:
+        assert "readings" in str(error)
+    else:
+        assert read == taken
 
 
 @given(st.binary(max_size=200))
