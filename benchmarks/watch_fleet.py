@@ -3,7 +3,7 @@
 consistency: the check of 100,000 streams, where all is well and where much is not, and the reading of what it needs.
 leader: a leader's look at a watch in which nothing changed, beside one that lists all streams.
 heartbeats: heartbeats and claims of 100 workers with 1,000 streams at their usual rate, from 4 processes.
-scenarios: how even the planner leaves the work in the scenarios of the field.
+scenarios: how even the planner leaves the work in the scenarios of the field (watch_scenarios.py).
 failover: real processes on real PostgreSQL: a worker dies, a worker joins, the server is away. `--deaths N`.
 
 PostgreSQL syncs each commit to the disk. Other programs on the machine change the figures. Exit code 1: a limit was not
@@ -27,6 +27,7 @@ sys.path.insert(0, str(ROOT))
 
 import sqlalchemy as sql  # noqa: E402
 
+from benchmarks.watch_scenarios import measure_scenarios  # noqa: E402
 from harness.store.database import Database, Timeouts  # noqa: E402
 from harness.store.watch_database import open_watch_database  # noqa: E402
 from harness.store.watch_streams import HEARTBEAT_S, NewStream, WatchStreams, WorkerLine  # noqa: E402
@@ -34,13 +35,12 @@ from harness.store.watch_view import LeaderLine, WatchedStream, WatchView, Watch
 from harness.watch.consistency import find_inconsistencies  # noqa: E402
 from harness.watch.holdings import Holdings  # noqa: E402
 from harness.watch.leader import Leader  # noqa: E402
-from harness.watch.planner import Worker, divide, plan_streams  # noqa: E402
 from tests.servers import postgresql  # noqa: E402
 
 if TYPE_CHECKING:
     from tests.programs.watch_faults import Fleet
 
-CHECK_LIMIT_S, BEAT_LIMIT_MS, BALANCE_LIMIT = 1.0, 10.0, 0.98
+CHECK_LIMIT_S, BEAT_LIMIT_MS = 1.0, 10.0
 DEATH_LIMIT_S, JOIN_LIMIT_S = 8.0, 5.0
 _PROCESSES = 4
 
@@ -173,122 +173,6 @@ def _time_step_ms(worker: Holdings) -> float:
     begun = time.perf_counter()
     worker.step()
     return 1000 * (time.perf_counter() - begun)
-
-
-# -- scenarios of the field
-
-
-def measure_scenarios() -> Iterator[Row]:
-    """Balance score: the part of all weight that is where an exact division by shares and limits would have it."""
-    for weighted in (False, True):
-        for name, scenario in SCENARIOS.items():
-            field = _Field(weighted)
-            scenario(field)
-            kind = "drawn weights" if weighted else "alike"
-            measured = f"{min(field.scores):.4f} at worst, {field.moves} moves in {len(field.scores)} plans"
-            yield f"{name}, {kind}", measured, f"> {BALANCE_LIMIT:g}", min(field.scores) > BALANCE_LIMIT
-
-
-class _Field:
-    """100 workers with 10,000 streams, whose plan is made and carried out after each change."""
-
-    def __init__(self, weighted: bool) -> None:
-        self.drawn = random.Random(1)
-        self.weights = {f"s{number}": self.drawn.uniform(0.5, 2.0) if weighted else 1.0 for number in range(10_000)}
-        self.weighted = weighted
-        self.workers = {f"w{number}": Worker(f"w{number}") for number in range(100)}
-        self.held: dict[str, list[str]] = {}
-        self.scores: list[float] = []
-        self.moves = 0
-
-    def plan(self) -> None:
-        """Plan, carry it out, and note how even the work is then."""
-        held = {name: streams for name, streams in self.held.items() if name in self.workers}
-        there = {stream for streams in held.values() for stream in streams}
-        orphans = [stream for stream in self.weights if stream not in there]
-        plan = plan_streams([*self.workers.values()], held, orphans, self.weights if self.weighted else None)
-        owners = {stream: name for name, streams in held.items() for stream in streams} | plan.moves
-        self.held = {name: [] for name in self.workers}
-        for stream, name in owners.items():
-            if stream in self.weights:
-                self.held[name].append(stream)
-        self.moves += len(plan.moves)
-        self.scores.append(self.score())
-
-    def score(self) -> float:
-        workers = [*self.workers.values()]
-        parts = divide(sum(self.weights.values()), workers)
-        loads = [sum(self.weights[stream] for stream in self.held[worker.name]) for worker in workers]
-        off = sum(abs(load - part) for load, part in zip(loads, parts, strict=True))
-        return 1.0 - off / (2 * sum(parts))
-
-    def lose(self, count: int) -> None:
-        for name in self.drawn.sample(sorted(self.workers), count):
-            del self.workers[name]
-
-    def join(self, count: int, *, share: float = 1.0) -> None:
-        for _ in range(count):
-            name = f"j{self.drawn.getrandbits(64):x}"
-            self.workers[name] = Worker(name, share)
-
-    def change_shares(self, lowest: float, highest: float) -> None:
-        self.workers = {
-            name: Worker(name, self.drawn.uniform(lowest, highest), worker.limit)
-            for name, worker in self.workers.items()
-        }
-
-
-def _keep_balanced(field: _Field) -> None:
-    for _ in range(5):
-        field.plan()
-
-
-def _load_high(field: _Field) -> None:
-    """Each worker is at 95 % of its limit."""
-    limit = sum(field.weights.values()) / 100 / 0.95
-    field.workers = {name: Worker(name, 1.0, limit) for name in field.workers}
-    _keep_balanced(field)
-
-
-def _fail(field: _Field) -> None:
-    field.plan()
-    for count in (1, 5, 10, 25):
-        field.lose(count)
-        field.plan()
-
-
-def _vary(field: _Field) -> None:
-    field.plan()
-    for _ in range(5):
-        field.change_shares(0.5, 2.0)
-        field.plan()
-
-
-def _tilt(field: _Field) -> None:
-    """All streams are at one worker at first."""
-    field.held = {"w0": [*field.weights]}
-    field.plan()
-    field.plan()
-
-
-def _scale(field: _Field) -> None:
-    field.plan()
-    for count in (50, 100, 200):
-        field.join(count)
-        field.plan()
-    for count in (200, 100, 100):
-        field.lose(count)
-        field.plan()
-
-
-SCENARIOS: Mapping[str, Callable[[_Field], None]] = {
-    "balanced": _keep_balanced,
-    "high load": _load_high,
-    "instance failures": _fail,
-    "capacity variation": _vary,
-    "extreme imbalance": _tilt,
-    "rapid scaling": _scale,
-}
 
 
 # -- failover, with real processes
