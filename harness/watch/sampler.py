@@ -39,9 +39,17 @@ _BEGIN = (
     "  if not p: raise SystemExit(0)\n"
     "  b+=p\n"
     " return b\n"
-    "exec(compile(r(int(r(9))),'sample.py','exec'))\n"
+    "exec(compile(r(int(r(9))),'sample_asked.py','exec'))\n"
 )
 """What the host's Python is given as its program: it reads the sampler from standard input, and becomes it."""
+
+_BOTH = (
+    "import sys,types\n"
+    "m=sys.modules['sample']=types.ModuleType('sample')\n"
+    "exec(compile(%r,'sample.py','exec'),m.__dict__)\n"
+    "exec(compile(%r,'sample_asked.py','exec'))\n"
+)
+"""Both programs as one: the first becomes the module that the second imports."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +60,14 @@ class SamplerProgram:
 
     @staticmethod
     def load(roles: Path) -> "SamplerProgram":
-        return SamplerProgram((roles / "clock_facts" / "files" / "sample.py").read_bytes())
+        files = roles / "clock_facts" / "files"
+        both = _BOTH % tuple((files / name).read_bytes() for name in ("sample.py", "sample_asked.py"))
+        return SamplerProgram(both.encode())
 
     def command(self, route: HostRoute, interval_s: float) -> str:
         """Write the host's command, as root."""
         reads = max(1, min(MOST_READS, math.floor(interval_s * READS_A_SECOND)))
-        words = ["python3", "-u", "-c", _BEGIN, "--asked", f"--interval={interval_s:g}", f"--reads={reads}",
+        words = ["python3", "-u", "-c", _BEGIN, f"--interval={interval_s:g}", f"--reads={reads}",
                  f"--device={route.device}", f"--clock-name={route.clock_name}"]  # fmt: skip
         return shlex.join(words if route.user == "root" else ["sudo", "-n", *words])
 

@@ -35,7 +35,7 @@ class TickAnswer:
 
 
 def parse_answer(line: bytes, *, fresh_s: int) -> SamplerStart | TickAnswer | None:
-    """Parse a line of `sample.py --asked`; None for a refusal, which answers no tick.
+    """Parse a line of `sample_asked.py`; None for a refusal, which answers no tick.
 
     `fresh_s`: the greatest age of a second opinion. Raises ValueError on anything that such a sampler does not write.
     """

@@ -1,4 +1,4 @@
-"""Does sample.py, when it is asked for each tick, answer each once, keep the clock's budget, and end with its asker?"""
+"""Does sample_asked.py answer each tick once, keep the clock's budget, and end with its asker?"""
 
 import json
 import signal
@@ -22,7 +22,7 @@ class Asked:
 
     def __init__(self, program: Path, *arguments: str, python: str = sys.executable) -> None:
         self.process = subprocess.Popen(
-            [python, str(program), "--asked", *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+            [python, str(program), *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE
         )
         self.start = self.read()
 
@@ -47,7 +47,7 @@ class Asked:
 
 @pytest.fixture
 def program(roles: Path) -> Path:
-    return roles / "clock_facts/files/sample.py"
+    return roles / "clock_facts/files/sample_asked.py"
 
 
 @pytest.fixture
@@ -130,10 +130,11 @@ def test_more_readings_than_the_clock_allows_are_not_taken(program: Path) -> Non
 
 
 def test_it_needs_a_file_or_questions_and_no_more_reads_than_allowed(program: Path) -> None:
-    for arguments, word in (
-        ([], "--output"),
-        (["--asked", "--interval", "0.05"], "0.1"),
-        (["--asked", "--reads", "11"], "10"),
+    for name, arguments, word in (
+        ("sample.py", [], "--output"),
+        ("sample_asked.py", ["--interval", "0.05"], "0.1"),
+        ("sample_asked.py", ["--reads", "11"], "10"),
     ):
-        done = subprocess.run([sys.executable, str(program), *arguments], capture_output=True, text=True, timeout=30)
+        argv = [sys.executable, str(program.with_name(name)), *arguments]
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=30)
         assert (done.returncode, word in done.stderr) == (2, True)

@@ -3,16 +3,11 @@
 
     sample.py --output FILE --duration S [--interval S] [--reads N] [--device PATH] [--clock-name PATTERN]
               [--foreground]
-    sample.py --asked [--interval S] [--reads N] [--device PATH] [--clock-name PATTERN]
 
 Writes compressed JSON lines in the format of docs/evidence-format.md, each of which can be read at once. Without
 --foreground it detaches from its caller, so that a lost connection does not end it, and prints its process id. SIGTERM
-ends it after it has written its last line. sample_boots.py ends it, too, and lets it go on after a reboot.
-
-With --asked it takes a sample for each tick that standard input names, a number or {"tick": N} a line, and answers with
-one line of JSON on standard output, until standard input ends, or at SIGTERM or SIGHUP. Where several ticks wait, since
-the host was held up, it answers the latest one alone.
-
+ends it after it has written its last line. sample_boots.py ends it, too, and lets it go on after a reboot;
+sample_asked.py samples when it is asked to.
 It reads the clock at most 10 times a sample: all readers of an ENA clock share 125 readings a second.
 Runs on the measured host as root, from standard input or a file: Python 3.9, standard library only.
 """
@@ -27,9 +22,7 @@ import fnmatch
 import glob
 import json
 import os
-import platform
 import resource
-import select
 import shutil
 import signal
 import struct
@@ -37,7 +30,6 @@ import subprocess
 import sys
 import time
 import zlib
-from collections import deque
 from collections.abc import Callable
 from typing import BinaryIO
 
@@ -46,8 +38,6 @@ READS, MOST_READS = 5, 10
 READ_GAP_S = 0.04  # chrony reads 25 times in a row: readings this far apart cannot all collide with them
 DEADLINE_S = 5.0
 STOPPING = (signal.SIGTERM, signal.SIGINT)
-SHORTEST_ASKED_S = 0.1
-LONGEST_QUESTION, MOST_TICK = 1024, 2**63
 CHRONYC = ("chronyc", "-n", "-c", "-m", "tracking", "sources", "sourcestats")
 PTP_SYS_OFFSET_EXTENDED = 0xC4C03D09  # _IOWR('=', 9, 1216 bytes): n_samples, 3 reserved, 25 x 3 x (s64 s, u32 ns, u32)
 TIMEX_FORMAT, TIMEX_SIZE = "@I4xqqqqi4xqqqqqqqqi4xqqqqqi", 208  # struct timex of 64-bit Linux
@@ -306,103 +296,6 @@ def measure(
     return True
 
 
-class ReadBudget:
-    """Counts readings of the clock: at most MOST_READS in any second, however often a sample is asked for."""
-
-    def __init__(self) -> None:
-        self._spent: deque[tuple[int, int]] = deque()
-
-    def take(self, reads: int, now_ns: int) -> bool:
-        """Take readings for a sample that begins now; false where too many were taken within the last second."""
-        while self._spent and self._spent[0][0] <= now_ns - 10**9:
-            self._spent.popleft()
-        if sum(count for _, count in self._spent) + reads > MOST_READS:
-            return False
-        self._spent.append((now_ns + round(reads * READ_GAP_S * 1e9), reads))
-        return True
-
-
-class AskedSampler:
-    """Answers questions for samples: a line for each tick, in the order of the questions, on a file descriptor."""
-
-    def __init__(self, arguments: argparse.Namespace, source: int = 0, answers: int = 1) -> None:
-        self._clock = SampledClock(arguments.device, arguments.clock_name, arguments.reads)
-        self._reads, self._interval_ns = arguments.reads, round(arguments.interval * 1e9)
-        self._source, self._answers = source, answers
-        self._budget, self._rest, self._ended, self._last = ReadBudget(), b"", False, -1
-
-    def run(self) -> None:
-        """Answer until the questions end."""
-        module = "/sys/module/ena/version"
-        self._write(kind="start", schema=SCHEMA, asked=True, reads=self._reads, pid=os.getpid(),
-                    boot_id=read_word("/proc/sys/kernel/random/boot_id"), kernel=platform.release(),
-                    driver=read_word(module) or ("in-tree" if os.path.isdir(os.path.dirname(module)) else None),
-                    mono_ns=time.monotonic_ns(), utc_ns=time.time_ns())  # fmt: skip
-        while not self._ended:
-            question = self._wait_for_latest()
-            if question:
-                self._answer(question)
-
-    def _wait_for_latest(self) -> bytes:
-        """Wait for questions; return the latest of those that have come, without what comes after its line."""
-        latest = b""
-        select.select([self._source], [], [])
-        while select.select([self._source], [], [], 0)[0]:
-            part = os.read(self._source, 65536)
-            if not part:
-                self._ended = True
-                break
-            *lines, self._rest = (self._rest + part).split(b"\n")
-            latest = next((line for line in reversed(lines) if line.strip()), latest)
-            if len(self._rest) > LONGEST_QUESTION:
-                raise SystemExit("a question for a sample has no end")
-        return latest
-
-    def _answer(self, question: bytes) -> None:
-        tick = parse_tick(question)
-        if tick is None or tick <= self._last:
-            self._write(kind="refused", question=question[:100].decode(errors="replace"))
-            return
-        self._last = tick
-        if not self._budget.take(self._reads, time.monotonic_ns()):
-            self._write(kind="skipped", tick=tick, reason="the readings of the clock are used up")
-            return
-        record = sample(tick, self._clock)
-        del record["slot"]
-        if record["end_mono_ns"] - record["mono_ns"] > 2 * self._interval_ns:
-            record["kind"] = "late"
-        self._write(**{"kind": record["kind"], "tick": tick, **record})
-
-    def _write(self, **line: object) -> None:
-        data = json.dumps(line, separators=(",", ":")).encode() + b"\n"
-        while data:
-            data = data[os.write(self._answers, data) :]
-
-
-def parse_tick(question: bytes) -> int | None:
-    """Parse a question: the number of a tick, or an object that holds it as `tick`; None where it is neither."""
-    try:
-        asked = json.loads(question)
-    except (ValueError, RecursionError):
-        return None
-    tick = asked.get("tick") if isinstance(asked, dict) else asked
-    return tick if type(tick) is int and 0 <= tick < MOST_TICK else None
-
-
-def answer_questions(arguments: argparse.Namespace) -> None:
-    """Answer until standard input or the reader of the answers is gone, or a signal comes."""
-
-    def leave(_number: int, _frame: object) -> None:
-        raise SystemExit(0)
-
-    for number in (*STOPPING, signal.SIGHUP):
-        signal.signal(number, leave)
-    try:
-        AskedSampler(arguments).run()
-    except BrokenPipeError:
-        return
-
-
 def lock_output(path: str) -> BinaryIO:
     """Open and lock the output file. Raises SystemExit while another sampler holds the lock."""
     os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
@@ -469,26 +362,24 @@ def run_sampler(
         lines.close()
 
 
+def add_clock_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--reads", type=int, default=READS, metavar="N", help=f"of the clock in each sample ({READS})")
+    parser.add_argument("--device", default="/dev/ptp_ena", metavar="PATH")
+    parser.add_argument("--clock-name", default="ena-ptp-*", metavar="PATTERN", help="where the device is not there")
+
+
 def parse_arguments(words: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Write down how this host's clock does, second by second.")
-    parser.add_argument("--output", type=os.path.abspath, metavar="FILE")
+    parser.add_argument("--output", required=True, type=os.path.abspath, metavar="FILE")
     parser.add_argument("--duration", type=float, default=60.0, metavar="S")
     parser.add_argument(
         "--interval", type=float, default=1.0, metavar="S", help="at least 1: the clock's reads are few"
     )
-    parser.add_argument("--reads", type=int, default=READS, metavar="N", help=f"of the clock in each sample ({READS})")
-    parser.add_argument("--device", default="/dev/ptp_ena", metavar="PATH")
-    parser.add_argument("--clock-name", default="ena-ptp-*", metavar="PATTERN", help="where the device is not there")
+    add_clock_arguments(parser)
     parser.add_argument("--foreground", action="store_true", help="stay with the caller until the end")
-    parser.add_argument("--asked", action="store_true", help="a sample for each tick that standard input names")
     parser.set_defaults(persist=False)
     arguments = parser.parse_args(words)
-    if arguments.asked:
-        if not arguments.interval >= SHORTEST_ASKED_S:
-            parser.error(f"--interval must be at least {SHORTEST_ASKED_S:g} seconds")
-    elif arguments.output is None:
-        parser.error("--output names the file for the samples")
-    elif not (arguments.interval >= 1 and arguments.duration > 0):
+    if not (arguments.interval >= 1 and arguments.duration > 0):
         parser.error("--interval must be at least 1 and --duration above 0 seconds")
     if not 1 <= arguments.reads <= MOST_READS:
         parser.error(f"--reads must be from 1 to {MOST_READS}")
@@ -497,9 +388,6 @@ def parse_arguments(words: list[str] | None = None) -> argparse.Namespace:
 
 def main() -> int:
     arguments = parse_arguments()
-    if arguments.asked:
-        answer_questions(arguments)
-        return 0
     run_sampler(begin_output(arguments.output), arguments)
     return 0
 

@@ -106,7 +106,7 @@ def test_the_real_sampler_answers_over_a_real_connection(tmp_path: Path) -> None
         assert watching.readings[0].tick == watching.ticks[-len(watching.readings)][0]
         (command,) = host.commands
         assert shlex.split(command)[0] == "python3"
-        assert "--asked" in command
+        assert "sample_asked.py" in command
 
     with_host(tmp_path, act, interval_s=1.0, real=True)
 
@@ -340,7 +340,7 @@ def test_the_sampler_runs_as_root_by_sudo_where_the_user_is_another_one() -> Non
     words = shlex.split(PROGRAM.command(read_route(source, stream="a"), 1.0))
     assert words[:4] == ["sudo", "-n", "python3", "-u"]
     assert words[5:] == [
-        words[5], "--asked", "--interval=1", "--reads=5", "--device=/dev/ptp_ena", "--clock-name=ena-ptp-*"
+        words[5], "--interval=1", "--reads=5", "--device=/dev/ptp_ena", "--clock-name=ena-ptp-*"
     ]  # fmt: skip
     assert "--reads=1" in PROGRAM.command(read_route(source, stream="a"), 0.2)
 
