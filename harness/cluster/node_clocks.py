@@ -27,7 +27,7 @@ _NAME = "clocks of the nodes"
 
 @dataclass(slots=True)
 class NodeLook:
-    """What is known of a node. `check`: what its pod saw; `trouble`: what keeps that pod from looking, since when."""
+    """The clock of a node so far. `check`: what its pod saw; `trouble`: why it cannot look, since when."""
 
     pod: Pod
     check: Check | None = None
@@ -42,7 +42,7 @@ class NodeLook:
 
 @dataclass(slots=True)
 class Survey:
-    """What is known of all nodes. `two`: some node has two pods; `no_more`: why there is no pod for another node."""
+    """The clocks of all nodes so far. `two`: some node has two pods; `no_more`: why no other node gets a pod."""
 
     nodes: dict[str, NodeLook] = field(default_factory=dict)
     pods: int = 0

@@ -28,7 +28,7 @@ _IN_UTC = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?=\
 
 
 class _PodState(Enum):
-    """What becomes of a pod. UNKNOWN: the API server did not tell."""
+    """The end of a pod, or none yet. UNKNOWN: the API server did not tell."""
 
     RUNS = auto()
     ENDED = auto()

@@ -26,7 +26,7 @@ _CLOCK_RESOURCES = {"requests": {"cpu": "10m", "memory": "32Mi"}, "limits": {"me
 
 
 class ProbeKind(StrEnum):
-    """What a pod of `cluster smoke` stands for: one of a suite, a coordinator, or one of many that look at clocks."""
+    """The part that a pod of `cluster smoke` plays: of a suite, a coordinator, or one of many that look at clocks."""
 
     SUITE = "suite"
     COORDINATOR = "coordinator"

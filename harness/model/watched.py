@@ -1,4 +1,4 @@
-"""What a watch knows of a clock: the reading of each tick, and the state that they add up to.
+"""The knowledge of a watch about a clock: the reading of each tick, and the state that they add up to.
 
 A *tick* is the number of an interval since 1970 on a stream's grid: tick x interval is its begin, seconds since the
 epoch. Of two readings of one tick, taken while a stream went from one worker to another, that of the later epoch
@@ -22,7 +22,7 @@ class StreamState(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TickReading:
-    """What remains of the sample of one tick. Times in ns; offsets are positive when the system clock is ahead.
+    """The part of a tick's sample that is kept. Times in ns; offsets are positive when the system clock is ahead.
 
     None: not observed in this sample. A tick without a sample has no reading.
     """

@@ -104,7 +104,7 @@ class IncidentDocument(BaseModel):
 
 
 class InconsistencyDocument(BaseModel):
-    """What does not fit together in what the ledger says. `mend`: null where a person has to decide."""
+    """A contradiction in the ledger. `mend`: null where a person has to decide."""
 
     kind: Kind
     sentence: str
@@ -115,7 +115,7 @@ class InconsistencyDocument(BaseModel):
 
 
 class MendDocument(BaseModel):
-    """What was done by a request to mend."""
+    """The result of a request to mend."""
 
     done: list[str]
 

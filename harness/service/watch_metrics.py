@@ -50,7 +50,7 @@ class HasSnapshot(Protocol):
 
 
 class WorkerCollector(Collector):
-    """One worker, as it describes itself. Threads may ask while it works."""
+    """The metrics of one worker, as it describes itself. Threads may ask while it works."""
 
     def __init__(self, worker: HasSnapshot) -> None:
         self._worker = worker

@@ -50,7 +50,7 @@ class ClockFigures:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WatchFigures:
-    """What a ledger says. `workers`: how many are alive, draining, silent; `capacity`, `weight`: sums.
+    """The figures of a watch. `workers`: how many are alive, draining, silent; `capacity`, `weight`: sums.
 
     `unassigned`: streams that no worker is to have; `unowned`: those that none has. `stored_ticks`: of the latest five
     minutes, by whether they were spooled; `log`: entries of the latest hour, by kind; `incidents`: those that go on, by

@@ -18,7 +18,7 @@ _OF = WATCH_LOG.c
 
 
 class LogKind(StrEnum):
-    """What an entry speaks of."""
+    """The subject of an entry."""
 
     LEADER = "leader"  # another process leads
     MOVE = "move"  # streams are to go to a worker, or to none

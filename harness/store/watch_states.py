@@ -32,7 +32,7 @@ _OF = WATCH_STATES.c
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StateLine:
-    """What a worker says of a stream: its state up to `tick`, with what figures and another judge need, as JSON.
+    """The word of a worker about a stream: its state up to `tick`, with what figures and another judge need, as JSON.
 
     `host`: its kernel, driver, type, zone, by which incidents are grouped.
     """
