@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
 from harness.model.watched import TickReading  # noqa: E402
-from harness.store.watch_states import STORE_PERIOD_S  # noqa: E402
+from harness.store.word_age import STORE_S  # noqa: E402
 from harness.watch.judge import StreamJudge  # noqa: E402
 from tests.doubles.watched_clock import EC2_NOISE, lose_phc, step_of, watch_clock  # noqa: E402
 
@@ -39,7 +39,7 @@ def main() -> int:
         judge.add(each, each.tick)
     stored_us = {"what is saved": _time(judge.save), "figures": _time(judge.figures)}
     size = _measure_bytes(good)
-    share = STREAMS * (ticks_us["a tick of a good clock"] + sum(stored_us.values()) / STORE_PERIOD_S) / 1e6
+    share = STREAMS * (ticks_us["a tick of a good clock"] + sum(stored_us.values()) / STORE_S) / 1e6
     print("| what | measured | limit | |\n|---|---|---|---|")
     rows: list[tuple[str, float, float, str]] = [(name, took, MOST_US, "us") for name, took in ticks_us.items()]
     rows += [(name, took, 4 * MOST_US, "us") for name, took in stored_us.items()]

@@ -23,12 +23,7 @@ from harness.store.tables import (
 )
 from harness.store.watch_cursors import Lag, WatchCursors
 from harness.store.watch_told import IncidentTellings
-
-SILENT_S, SILENT_INTERVALS, STORE_S = 15.0, 5.0, 5.0
-"""A word is old after the larger of the first two, and the period in which workers store states."""
-
-GRID_APART_S = 2.0
-"""A worker's clock, by which it numbers ticks, may be so far from the database's."""
+from harness.store.word_age import find_age_s, is_fresh
 
 RECENT_S, LOG_S, SENDER_S = 300.0, 3600.0, 3600.0
 _STREAM, _STATE, _CHUNK = WATCH_STREAMS.c, WATCH_STATES.c, WATCH_CHUNKS.c
@@ -78,12 +73,6 @@ def read_watch_figures(database: Database) -> WatchFigures:
     figures = database.read(_read)
     lags = WatchCursors(database).read_lags(within_s=SENDER_S)
     return WatchFigures(**figures, lags=lags, untold=IncidentTellings(database).count_untold())
-
-
-def is_fresh(age_s: float, interval_s: float) -> bool:
-    """Whether a word of so long ago still says something; one of the future says nothing either."""
-    longest_s = max(SILENT_S, SILENT_INTERVALS * interval_s) + STORE_S
-    return -longest_s <= age_s <= longest_s
 
 
 def _read(db: sql.Connection) -> dict[str, Any]:
@@ -141,11 +130,10 @@ def _read_clocks(db: sql.Connection, now: int) -> list[ClockFigures]:
 
 
 def _make_clock(row: Any, now: int) -> ClockFigures:
-    """Make the figures of a clock. A word that came now and speaks of ticks long ago is as old as these."""
+    """Make the figures of a clock; an old word says nothing."""
     age_s = None
     if row.sampled_ns is not None:
-        tick_ended_s = (row.tick + 1) * row.interval_s + GRID_APART_S
-        age_s = max((now - row.sampled_ns) / 1e9, now / 1e9 - tick_ended_s)
+        age_s = find_age_s(now, sampled_ns=row.sampled_ns, tick=row.tick, interval_s=row.interval_s)
     fresh = age_s is not None and is_fresh(age_s, row.interval_s) and row.state in {*StreamState}
     return ClockFigures(
         stream=row.stream,

@@ -16,15 +16,9 @@ from harness.model.enums import Reason
 from harness.model.watched import StateChange, StreamState
 from harness.store.database import SQLITE, Database, now_ns
 from harness.store.tables import WATCH_CHANGES, WATCH_STATES, WATCH_STREAMS
+from harness.store.word_age import find_age_s, is_fresh
 from harness.untrusted.plain_text import one_line
 
-STORE_PERIOD_S = 5.0
-"""A worker tells the state of each stream so often."""
-
-OLD_AFTER_S, OLD_AFTER_INTERVALS = 15.0, 5
-"""A word that is older than both, and than a store period more, says nothing."""
-
-_GRID_APART_NS = 2_000_000_000  # a worker's clock may be so far from the database's
 _MOST_SENTENCE = 1000
 _AT_ONCE = 500
 _OF = WATCH_STATES.c
@@ -270,10 +264,10 @@ def _to_word(row: Any) -> StreamWord:
         )
     interval_ns = row.interval_s * 1e9
     word |= {"latest": _to_object(row.latest), "host": _to_object(row.host)}
-    silent_ns = max(row.now - row.sampled_ns, row.now - (row.tick + 1) * interval_ns - _GRID_APART_NS)
-    old_after_ns = max(OLD_AFTER_S * 1e9, OLD_AFTER_INTERVALS * interval_ns) + STORE_PERIOD_S * 1e9
-    if silent_ns > old_after_ns:
-        sentence = f"no sample for {silent_ns / 1e9:.0f} s; before that, it was {row.state}: {row.sentence}"
+    age_s = find_age_s(row.now, sampled_ns=row.sampled_ns, tick=row.tick, interval_s=row.interval_s)
+    if not is_fresh(age_s, row.interval_s):
+        when = f"no sample for {age_s:.0f} s" if age_s > 0 else f"its latest word is {-age_s:.0f} s ahead of the ledger"
+        sentence = f"{when}; before that, it was {row.state}: {row.sentence}"
         since_ns = round(min(row.sampled_ns, (row.tick + 1) * interval_ns))
         return StreamWord(
             **word,
@@ -281,7 +275,7 @@ def _to_word(row: Any) -> StreamWord:
             reason=None,
             sentence=sentence,
             since_ns=since_ns,
-            old_s=silent_ns / 1e9,
+            old_s=age_s,
         )
     return StreamWord(
         **word,

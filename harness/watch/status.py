@@ -7,9 +7,7 @@ from dataclasses import dataclass
 from harness.model.watched import StreamState
 from harness.store.watch_streams import WorkerLine
 from harness.store.watch_view import ReplayLine, WatchedStream, WatchView
-from harness.watch.consistency import CheckLimits
-
-_USUAL = CheckLimits()
+from harness.store.word_age import find_age_s, is_fresh
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,11 +60,10 @@ def find_state(line: WatchedStream, at_ns: int) -> StreamState:
 
 def find_silence_s(line: WatchedStream, at_ns: int) -> float | None:
     """Find for how long a stream was not heard of, s; None where that is no longer than usual."""
-    if line.sampled_ns is None:
+    if line.sampled_ns is None or line.tick is None:
         return None
-    silent_s = (at_ns - line.sampled_ns) / 1e9
-    longest_s = max(_USUAL.silent_s, _USUAL.silent_intervals * line.interval_s) + _USUAL.store_s
-    return silent_s if silent_s > longest_s else None
+    age_s = find_age_s(at_ns, sampled_ns=line.sampled_ns, tick=line.tick, interval_s=line.interval_s)
+    return None if is_fresh(age_s, line.interval_s) else age_s
 
 
 def sum_up(view: WatchView, replays: Sequence[ReplayLine] = ()) -> WatchStatus:

@@ -33,8 +33,18 @@ class Watched:
     def write(self, statement: Any, **row: Any) -> None:
         self.service.ledger.database.write(lambda db: db.execute(statement, row or None) and None)
 
-    def set_state(self, stream: str, state: str, ago_s: float = 0.0) -> None:
-        row = {"stream": stream, "epoch": 1, "tick": 5, "state": state, "reason": None, "sentence": "", "since_tick": 0}
+    def set_state(self, stream: str, state: str, ago_s: float = 0.0, tick: int | None = None) -> None:
+        """Set the word about a stream, which came then, and speaks of the tick of then unless told otherwise."""
+        spoken_of = self.service.ledger.now_ns() // 10**9 - round(ago_s) if tick is None else tick
+        row = {
+            "stream": stream,
+            "epoch": 1,
+            "tick": spoken_of,
+            "state": state,
+            "reason": None,
+            "sentence": "",
+            "since_tick": 0,
+        }
         row |= {"latest": {}, "judging": {}, "host": {}}
         self.write(WATCH_STATES.insert().values(sampled_ns=now_ns() - round(ago_s * 1e9)), **row)
 
@@ -98,6 +108,11 @@ def test_a_stream_is_shown_with_its_owner_and_its_state_is_unknown_when_its_word
     assert (stream["stream"], stream["state"]) == ("a/1", "unknown")
     assert stream["silent_s"] == pytest.approx(100, abs=50)
     assert watched.service.get("/v1/watch/streams/nonsense").status_code == 404
+
+
+def test_a_word_that_came_now_and_speaks_of_ticks_long_ago_is_old(watched: Watched) -> None:
+    watched.set_state("a/1", "ok", tick=5)
+    assert watched.get("streams/a/1")["state"] == "unknown"
 
 
 def test_the_readings_of_an_interval_are_one_a_tick(watched: Watched) -> None:

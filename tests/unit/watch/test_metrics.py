@@ -19,9 +19,10 @@ from harness.store.database import now_ns
 from harness.store.ledger import Ledger
 from harness.store.tables import WATCH_INCIDENTS, WATCH_LOG, WATCH_STATES, WATCH_WORKERS
 from harness.store.watch_cursors import Lane, WatchCursors
-from harness.store.watch_figures import ClockFigures, WatchFigures, is_fresh, read_watch_figures
+from harness.store.watch_figures import ClockFigures, WatchFigures, read_watch_figures
 from harness.store.watch_samples import WatchSamples
 from harness.store.watch_streams import NewStream, WatchStreams
+from harness.store.word_age import is_fresh
 from harness.watch import metrics
 from harness.watch.metrics import write_watch, write_worker
 from tests.doubles.readings import make_chunk
