@@ -1,7 +1,6 @@
 """`watch worker`: sample and judge watched clocks, here."""
 
 import asyncio
-import os
 import signal
 import socket
 import time
@@ -92,6 +91,7 @@ def _make_parts(
     from harness.store.watch_streams import WatchStreams
     from harness.watch.holdings import Holdings
     from harness.watch.judge import StreamJudge
+    from harness.watch.process_name import name_process
     from harness.watch.sampler import SamplerProgram
     from harness.watch.spool import Spool
     from harness.watch.worker import WorkerParts, WorkerTimes
@@ -100,9 +100,8 @@ def _make_parts(
     kept = Spool(spool, name, most_bytes=most_bytes)
     if kept.set_aside is not None:
         output.say(f"the spool was damaged; it is set aside as {kept.set_aside}")
-    process = f"{socket.gethostname()}/{os.getpid()}/{time.time_ns():x}"
     holdings = Holdings(
-        streams=WatchStreams(database), worker=name, process=process[:255], version=__version__, capacity=capacity
+        streams=WatchStreams(database), worker=name, process=name_process(), version=__version__, capacity=capacity
     )
     return WorkerParts(
         holdings=holdings,

@@ -7,21 +7,18 @@ token moves it on by the time in which one comes back; so one statement is enoug
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
 
 import sqlalchemy as sql
-from sqlalchemy.dialects import postgresql, sqlite
 
 from harness.errors import HarnessError
 from harness.model.bench_traits import BenchName
 from harness.model.cloud import HostInUse
-from harness.store.database import POSTGRESQL, SQLITE, Database, now_ns
+from harness.store.database import Database, now_ns
 from harness.store.host_progress import list_hosts_in_use
 from harness.store.tables import BUCKETS
 
 _AGAIN_AFTER_S = 30.0
-_INSERTS: Mapping[str, Callable[[sql.Table], Any]] = {SQLITE: sqlite.insert, POSTGRESQL: postgresql.insert}
 _log = logging.getLogger(__name__)
 
 
@@ -57,7 +54,7 @@ class LedgerLimits:
         def work(db: sql.Connection) -> int:
             ahead_ns = db.execute(moved).scalar()
             if ahead_ns is None:
-                insert = _INSERTS[self._database.kind](BUCKETS).values(bucket=name, full_ns=now_ns())
+                insert = self._database.insert(BUCKETS).values(bucket=name, full_ns=now_ns())
                 db.execute(insert.on_conflict_do_nothing())
                 ahead_ns = db.execute(moved).scalar_one()
             return int(ahead_ns)

@@ -119,6 +119,16 @@ class Database:
         """The file of a SQLite database; None for a server's."""
         return Path(self.url.database or "") if self.kind == SQLITE else None
 
+    def insert(self, table: sql.Table) -> Any:
+        """Begin an INSERT that may say what is done where the row is there already (`on_conflict_...`)."""
+        if self.kind == SQLITE:  # the other dialect takes long to load
+            from sqlalchemy.dialects.sqlite import insert as insert_sqlite
+
+            return insert_sqlite(table)
+        from sqlalchemy.dialects.postgresql import insert
+
+        return insert(table)
+
     @property
     def retries(self) -> Mapping[Retry, int]:
         """How many transactions were made again so far, by cause."""

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sql
-from sqlalchemy.dialects import postgresql, sqlite
 
-from harness.store.database import SQLITE, Database, now_ns
+from harness.store.database import Database, now_ns
 from harness.store.owners import read_now
 from harness.store.tables import WATCH_CHUNKS, WATCH_DAYS, WATCH_STREAMS
 
@@ -77,7 +76,7 @@ class WatchArchives:
         values: dict[str, Any] = {"archive": archive, "stored_ns": now_ns()}
 
         def record(db: sql.Connection) -> None:
-            insert = (sqlite.insert if self._database.kind == SQLITE else postgresql.insert)(WATCH_DAYS)
+            insert = self._database.insert(WATCH_DAYS)
             new = insert.values(stream=day.stream, day=f"{day.day}", figures={}, **values)
             db.execute(new.on_conflict_do_update(index_elements=["stream", "day"], set_=values))
             for begin in range(0, len(keys), _AT_ONCE):

@@ -13,9 +13,8 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 import sqlalchemy as sql
-from sqlalchemy.dialects import postgresql, sqlite
 
-from harness.store.database import SQLITE, Database, now_ns
+from harness.store.database import Database, now_ns
 from harness.store.owners import read_now
 from harness.store.tables import WATCH_CHUNKS, WATCH_CURSORS, WATCH_STREAMS
 
@@ -101,7 +100,7 @@ class WatchCursors:
         fresh = {"revision": 0, "sent": {}, "samples": 0, "refused": 0, "through_ns": begin_ns, "written_ns": now_ns()}
 
         def open_cursor(db: sql.Connection) -> Cursor:
-            insert = (sqlite.insert if self._database.kind == SQLITE else postgresql.insert)(WATCH_CURSORS)
+            insert = self._database.insert(WATCH_CURSORS)
             db.execute(insert.values(cursor=name, label=label, **fresh).on_conflict_do_nothing())
             row = db.execute(sql.select(WATCH_CURSORS).where(WATCH_CURSORS.c.cursor == name)).one()
             return Cursor(

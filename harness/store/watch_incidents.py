@@ -4,10 +4,9 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sql
-from sqlalchemy.dialects import postgresql, sqlite
 
 from harness.model.incidents import Incident
-from harness.store.database import SQLITE, Database, now_ns
+from harness.store.database import Database, now_ns
 from harness.store.tables import WATCH_DAYS, WATCH_INCIDENTS, WATCH_LEADER
 from harness.untrusted.plain_text import one_line
 
@@ -40,7 +39,7 @@ class WatchIncidents:
         return self._database.write(write) if incidents else True
 
     def _upsert(self) -> Any:
-        insert = (sqlite.insert if self._database.kind == SQLITE else postgresql.insert)(WATCH_INCIDENTS)
+        insert = self._database.insert(WATCH_INCIDENTS)
         changing = ("cause", "streams", "sentence", "recommendation", "ended_ns")
         return insert.on_conflict_do_update(
             index_elements=["incident"], set_={name: insert.excluded[name] for name in changing}
@@ -75,7 +74,7 @@ class WatchDays:
 
     def write(self, stream: str, day: str, figures: Mapping[str, Any]) -> None:
         """Write the figures of a day, in the place of earlier ones; the file of its samples stays named."""
-        insert = (sqlite.insert if self._database.kind == SQLITE else postgresql.insert)(WATCH_DAYS)
+        insert = self._database.insert(WATCH_DAYS)
         upsert = insert.values(stored_ns=now_ns()).on_conflict_do_update(
             index_elements=["stream", "day"], set_={"figures": insert.excluded.figures, "stored_ns": now_ns()}
         )

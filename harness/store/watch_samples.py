@@ -8,12 +8,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import sqlalchemy as sql
-from sqlalchemy.dialects import postgresql, sqlite
 
 from harness.errors import HarnessError
 from harness.model.watched import TickReading
 from harness.store import reading_columns
-from harness.store.database import SQLITE, Database, now_ns
+from harness.store.database import Database, now_ns
 from harness.store.reading_columns import MOST_READINGS, ReadingRows
 from harness.store.tables import WATCH_CHUNKS
 
@@ -81,7 +80,7 @@ class WatchSamples:
             }
             for chunk in chunks
         ]
-        insert = (sqlite.insert if self._database.kind == SQLITE else postgresql.insert)(WATCH_CHUNKS)
+        insert = self._database.insert(WATCH_CHUNKS)
         statement = insert.values(stored_ns=now_ns()).on_conflict_do_nothing()
 
         def store(db: sql.Connection) -> None:

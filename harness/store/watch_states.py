@@ -10,11 +10,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sql
-from sqlalchemy.dialects import postgresql, sqlite
 
 from harness.model.enums import Reason
 from harness.model.watched import StateChange, StreamState
-from harness.store.database import SQLITE, Database, now_ns
+from harness.store.database import Database, now_ns
 from harness.store.tables import WATCH_CHANGES, WATCH_STATES, WATCH_STREAMS
 from harness.store.word_age import find_age_s, is_fresh
 from harness.untrusted.plain_text import one_line
@@ -119,7 +118,7 @@ class WatchStates:
 
     def _upsert(self) -> Any:
         """Write a word unless a later epoch, or this epoch of a later tick, has spoken."""
-        insert = self._insert(WATCH_STATES).values(sampled_ns=now_ns())
+        insert = self._database.insert(WATCH_STATES).values(sampled_ns=now_ns())
         new = insert.excluded
         is_later = sql.or_(_OF.epoch < new.epoch, sql.and_(_OF.epoch == new.epoch, _OF.tick <= new.tick))
         names = [column.name for column in WATCH_STATES.columns if column.name not in ("stream", "sampled_ns")]
@@ -142,11 +141,8 @@ class WatchStates:
             for stream, epoch, change in changes
         ]
         if rows:
-            insert = self._insert(WATCH_CHANGES).values(stored_ns=now_ns()).on_conflict_do_nothing()
+            insert = self._database.insert(WATCH_CHANGES).values(stored_ns=now_ns()).on_conflict_do_nothing()
             db.execute(insert, rows)
-
-    def _insert(self, table: sql.Table) -> Any:
-        return (sqlite.insert if self._database.kind == SQLITE else postgresql.insert)(table)
 
     def read_saved(self, streams: Iterable[str]) -> dict[str, Mapping[str, Any]]:
         """Read what the latest judge of each stream saved, for the next; none of those that have none."""

@@ -12,10 +12,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sql
-from sqlalchemy.dialects import postgresql, sqlite
 
 from harness.errors import ConflictError
-from harness.store.database import SQLITE, Database, now_ns
+from harness.store.database import Database, now_ns
 from harness.store.owners import name_user
 from harness.store.tables import WATCH_LEADER, WATCH_STREAMS, WATCH_WORKERS
 from harness.store.watch_log import LogEntry, LogKind, WatchLog
@@ -319,7 +318,7 @@ class WatchStreams:
             values = {**until, "process": process, "epoch": WATCH_LEADER.c.epoch + 1}
             epoch = db.execute(over.values(**values).returning(WATCH_LEADER.c.epoch)).scalar()
             if epoch is None:
-                insert = (sqlite.insert if self._database.kind == SQLITE else postgresql.insert)(WATCH_LEADER)
+                insert = self._database.insert(WATCH_LEADER)
                 first = insert.values(leader=_LEADER, epoch=1, process=process, **until).on_conflict_do_nothing()
                 epoch = db.execute(first.returning(WATCH_LEADER.c.epoch)).scalar()
             return None if epoch is None else int(epoch)

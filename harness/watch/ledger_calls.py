@@ -13,10 +13,11 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from enum import IntEnum, StrEnum
+from enum import IntEnum
 from typing import Any, TypeVar
 
 from harness.errors import ConflictError, HarnessError, SetupError
+from harness.watch.circuit_breaker import CircuitState
 
 Result = TypeVar("Result")
 
@@ -29,14 +30,6 @@ class Urgency(IntEnum):
     LIVE = 2
     REPLAY = 3
     END = 9
-
-
-class CircuitState(StrEnum):
-    """Whether calls are made. HALF_OPEN: the ledger was away, and a heartbeat tries it."""
-
-    CLOSED = "closed"
-    OPEN = "open"
-    HALF_OPEN = "half-open"
 
 
 class LedgerSilentError(SetupError):
@@ -67,6 +60,7 @@ class LedgerCalls:
 
     @property
     def state(self) -> CircuitState:
+        """Whether calls are made; half-open while a heartbeat tries a ledger that was away."""
         if self.away_since_s is None:
             return CircuitState.CLOSED
         return CircuitState.HALF_OPEN if self._trying else CircuitState.OPEN

@@ -6,9 +6,6 @@ cut off. While the ledger is away a circuit breaker asks it seldom; nothing is m
 
 import logging
 import math
-import os
-import secrets
-import socket
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -30,6 +27,7 @@ from harness.watch.circuit_breaker import (
 )
 from harness.watch.consistency import CheckLimits, Inconsistency, find_inconsistencies
 from harness.watch.leader import LOOK_EVERY_S, Leader, LeaderStep
+from harness.watch.process_name import name_process
 from harness.watch.recovery import Recovery
 
 CHECK_EVERY_S, TIDY_EVERY_S = 5.0, 60.0
@@ -97,11 +95,6 @@ class _State:
     moves: int = 0
     away_since_s: float | None = None
     duties: dict[str, _DutyCounts] = field(default_factory=dict)
-
-
-def name_process() -> str:
-    """Name this process as one that may lead: machine, number, and a part that no other process ever has."""
-    return f"{socket.gethostname()[:200]}/{os.getpid()}/{secrets.token_hex(3)}"
 
 
 class Orchestrator:

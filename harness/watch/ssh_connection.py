@@ -17,6 +17,7 @@ from typing import Any
 
 import asyncssh
 
+from harness.client.retries import RetryPolicy
 from harness.errors import HarnessError, last_line
 from harness.probes.reading import LONGEST_SAMPLE
 from harness.untrusted.plain_text import clip, printable
@@ -65,12 +66,11 @@ class Backoff:
     """Pauses between tries: they double, each at random between half of it and all, so that hosts do not march."""
 
     def __init__(self, first_s: float, longest_s: float) -> None:
-        self._first_s, self._longest_s, self._tries = first_s, longest_s, 0
+        self._policy, self._tries = RetryPolicy(first_pause_s=first_s, longest_pause_s=longest_s), 0
 
     def next_s(self) -> float:
-        pause_s = min(self._longest_s, self._first_s * 2.0 ** min(self._tries, 20))
         self._tries += 1
-        return pause_s * random.uniform(0.5, 1.0)
+        return self._policy.draw_pause_s(self._tries)
 
     def reset(self) -> None:
         self._tries = 0
