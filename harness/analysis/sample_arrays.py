@@ -218,6 +218,13 @@ class SampleArrays:
         has[self._source_sample[matches]] = True
         return has
 
+    def find_reach(self, *, mode: str, name: str) -> Observed:
+        """Return the reach register of the last source of this mode whose name begins so, of the samples that have one."""
+        places = np.flatnonzero(
+            self._match("sources.mode", mode.__eq__) & self._match("sources.name", lambda text: text.startswith(name))
+        )
+        return self._spread(self._read("sources.reach")[places], self._source_sample[places])
+
     def find_answers(self, name: str | None, *, fresh_s: int) -> tuple[Flags, Observed]:
         """Find the fresh answers of a source: of the first with this name, where it has answered.
 

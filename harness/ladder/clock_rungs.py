@@ -191,8 +191,7 @@ def _explain_dropped_readings(case: Case, last: Facts | None, rung: Rung) -> Run
 
     Where the time of the readings varied, programs were delayed: this host says nothing about the clock.
     """
-    phc = next((source for source in (last.sources if last else None) or () if _is_phc(source)), None)
-    if phc is None or phc.state == "*" or phc.reach.bit_count() >= TAKEN_POLLS:
+    if not _drops_readings(case, last):
         return rung
     windows_ns = quantities.to_arrays(case.evidence).windows_ns.tolist() if case.evidence.samples else []
     if not windows_ns:
@@ -205,6 +204,26 @@ def _explain_dropped_readings(case: Case, last: Facts | None, rung: Rung) -> Run
         return failed_rung(rung.name, Reason.READINGS_NOT_TAKEN, text)
     varied = f"readings took {units.ns(fast_ns)} to {units.ns(slow_ns)}, so programs were delayed on this host"
     return unobserved_rung(rung.name, f"{text}; {varied}", Reason.READINGS_NOT_TAKEN)
+
+
+def _drops_readings(case: Case, last: Facts | None) -> bool:
+    """Tell whether chronyd takes hardly any readings of the PHC that it does not select.
+
+    Where it selects the PHC again in the last collection, most of the judged samples in which it does not must say so.
+    """
+    phc = next((source for source in (last.sources if last else None) or () if _is_phc(source)), None)
+    if phc is None:
+        return False
+    if phc.state != "*":
+        return phc.reach.bit_count() < TAKEN_POLLS
+    if not case.evidence.samples:
+        return False
+    arrays = quantities.to_arrays(case.evidence)
+    unselected = ~arrays.has_source(mode=PHC_MODE, state="*", name=PHC_NAME)
+    reach = arrays.find_reach(mode=PHC_MODE, name=PHC_NAME)
+    judged = reach.known & unselected & (arrays.slot >= quantities.count_slots(case.evidence) // 2)
+    dropped = [value.bit_count() < TAKEN_POLLS for value in reach.values[judged].tolist()]
+    return sum(dropped) > len(dropped) / 2
 
 
 def _worst_rung(rungs: Sequence[Rung]) -> Rung:

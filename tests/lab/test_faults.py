@@ -48,7 +48,11 @@ def test_the_server_of_the_ledger_is_away_for_a_moment(
     outcome, sentence, state_of_host = verdict(environ)
     assert state_of_host == "released", log.read_text()
     # Beside other programs a guest's chronyd may be held up for longer than the limits want: the host's verdict.
-    noisy = ("of at least 20 samples" in sentence, "chrony's bound was refuted" in sentence)
+    # A chronyd before 4.7 may drop the readings of a held-up guest for half a minute.
+    noisy = [
+        words in sentence
+        for words in ("of at least 20 samples", "chrony's bound was refuted", "chronyd takes hardly any of them")
+    ]
     assert outcome == "PASS" or any(noisy), log.read_text()
     assert len(call(environ, "samples", "last", "lab.phc").stdout.splitlines()) > 30
 

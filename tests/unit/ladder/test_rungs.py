@@ -663,6 +663,31 @@ def test_chronyd_takes_the_readings_when_it_got_four_of_the_last_eight(
     assert follows(closing(good, {"state": "?", "reach": reach}, {})).reason is reason
 
 
+def dropping(reach: int) -> Callable[[Sample], Any]:
+    return lambda sample: (replace((sample.sources or ())[0], state="?", reach=reach), *(sample.sources or ())[1:])
+
+
+@pytest.mark.parametrize(
+    ("reach", "reason"),
+    [(0o0, Reason.READINGS_NOT_TAKEN), (0o100, Reason.READINGS_NOT_TAKEN), (0o17, Reason.NOT_SYNCHRONISED)],
+)
+def test_readings_that_chronyd_did_not_take_are_told_though_it_selects_the_clock_again_at_the_end(
+    good: Evidence, reach: int, reason: Reason
+) -> None:
+    rung = follows(sampled(good, unselected(40), sources=dropping(reach)))
+    assert (rung.reason, "the PHC was selected in 20 of the last 60 samples" in rung.evidence) == (reason, True)
+
+
+@pytest.mark.parametrize(("count", "reason"), [(30, Reason.NOT_SYNCHRONISED), (31, Reason.READINGS_NOT_TAKEN)])
+def test_most_samples_without_the_clock_must_say_that_its_readings_were_not_taken(
+    good: Evidence, count: int, reason: Reason
+) -> None:
+    all_unselected = sampled(good, every, sources=state("?"))
+    assert follows(sampled(all_unselected, unselected(count), sources=dropping(0))).reason is reason
+    first_half = sampled(all_unselected, lambda slot: slot < 60, sources=dropping(0))
+    assert follows(first_half).reason is Reason.NOT_SYNCHRONISED
+
+
 def lasting(fast_ns: int, slow_ns: int, slow_count: int) -> Callable[[Sample], tuple[PhcRead, ...]]:
     """Ten readings, of which so many are slow."""
 
