@@ -219,7 +219,7 @@ class SampleArrays:
         return has
 
     def find_reach(self, *, mode: str, name: str) -> Observed:
-        """Return the reach register of the last source of this mode whose name begins so, of the samples that have one."""
+        """Return the reach register of a source of this mode whose name begins so, of the samples that have one."""
         places = np.flatnonzero(
             self._match("sources.mode", mode.__eq__) & self._match("sources.name", lambda text: text.startswith(name))
         )
