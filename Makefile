@@ -41,7 +41,7 @@ run: $(RUNNABLE)    ## set up, build what the campaign needs, run it, and hold i
 
 test: $(READY) $(POLICIES) check docs  ## every check and every tier of tests that this machine can run
 	$(VENV)/bin/ptp-harness lab build
-	$(VENV)/bin/pytest --numprocesses 2 --dist loadgroup --durations 30 --durations-min 10 $(PYTEST_FLAGS) -m "not truth"
+	$(VENV)/bin/pytest --numprocesses 4 --dist loadgroup --durations 30 --durations-min 10 $(PYTEST_FLAGS) -m "not truth"
 
 check: $(READY)  ## the checks that read code and pages: style, types, playbooks, links
 	$(VENV)/bin/ruff check .

@@ -22,6 +22,8 @@ settings.register_profile("usual", deadline=None)
 settings.register_profile("soak", deadline=None, max_examples=5000, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("usual")  # the option --hypothesis-profile comes later, and wins
 
+pytest_plugins = ("tests.scheduling",)
+
 PROGRAMS = {"moto", "start", "call_process", "postgresql_server", "own_server", "s3_server", "evidence_url"}
 """Fixtures that start real programs: moto's servers, the emulated device, the command in a process of its own."""
 

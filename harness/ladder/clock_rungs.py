@@ -222,7 +222,7 @@ def _drops_readings(case: Case, last: Facts | None) -> bool:
     unselected = ~arrays.has_source(mode=PHC_MODE, state="*", name=PHC_NAME)
     reach = arrays.find_reach(mode=PHC_MODE, name=PHC_NAME)
     judged = reach.known & unselected & (arrays.slot >= quantities.count_slots(case.evidence) // 2)
-    dropped = [value.bit_count() < TAKEN_POLLS for value in reach.values[judged].tolist()]
+    dropped = [int(value).bit_count() < TAKEN_POLLS for value in reach.values[judged]]
     return sum(dropped) > len(dropped) / 2
 
 

@@ -57,6 +57,12 @@ def moto() -> Iterator[str]:
     server.stop()
 
 
+@pytest.fixture(scope="session")
+def ec2_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache directory for tests that need moto's list of types, which takes moto ten seconds to make."""
+    return tmp_path_factory.mktemp("ec2-cache")
+
+
 @pytest.fixture
 def aws(moto: str, monkeypatch: pytest.MonkeyPatch) -> str:
     """The environment of somebody whose AWS is `moto`, with nothing in their account; its address."""

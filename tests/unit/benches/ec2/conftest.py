@@ -3,6 +3,7 @@
 import os
 import urllib.request
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import boto3
@@ -48,10 +49,11 @@ def stub(api: Api) -> Iterator[Callable[[str], Stubber]]:
 
 
 @pytest.fixture(scope="module")
-def moto_api(moto: str) -> Iterator[Api]:
-    """moto's EC2, empty at the beginning of a file."""
+def moto_api(moto: str, ec2_cache: Path) -> Iterator[Api]:
+    """moto's EC2, empty at the beginning of a file; its list of types is kept in `ec2_cache`."""
     with pytest.MonkeyPatch.context() as patch:
         _account(patch, moto)
+        patch.setenv("PTP_HARNESS_CACHE_DIR", str(ec2_cache))
         patch.setattr("harness.benches.ec2.api.api.READ_S", 300)  # moto shares its cores with all other tests
         urllib.request.urlopen(urllib.request.Request(f"{moto}/moto-api/reset", method="POST")).close()
         patient = boto3.client("ec2", REGION, config=Config(read_timeout=300, retries={"total_max_attempts": 1}))

@@ -39,8 +39,8 @@ def _taught(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def settings(tmp_path: Path) -> Settings:
-    return load({"PTP_HARNESS_STATE_DIR": str(tmp_path), "PTP_HARNESS_CACHE_DIR": str(tmp_path / "cache")})
+def settings(tmp_path: Path, ec2_cache: Path) -> Settings:
+    return load({"PTP_HARNESS_STATE_DIR": str(tmp_path), "PTP_HARNESS_CACHE_DIR": str(ec2_cache)})
 
 
 @pytest.fixture
