@@ -8,8 +8,9 @@ import fcntl
 import mmap
 import os
 import signal
+import statistics
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from ena_device.clock import SharedClock
@@ -21,6 +22,8 @@ from ena_device.registers import DOORBELL_PAGE, PHC_DOORBELL
 IDLE = 0xFFFFFFFF  # the driver writes 16-bit request numbers as 32-bit words, so never this
 BURST_END_POLLS = 300  # some 20 us, longer than most gaps in a burst
 BURST_S, BURST_PAUSE_S = 0.002, 10e-6  # pauses even in a burst: the guest may need this core to ring again
+MOST_BURST_PAUSE_S = 100e-6
+SLEEPS_MEASURED = 21
 LATE_LIMIT = 3  # consecutive requests that came only during pauses: the guest runs on this core
 MOST_PER_BURST = 1000  # a guest that never stops gets half of this core: no reader of a clock needs so many
 IN_USE_S = 60.0  # after the last request, or after the driver configured the clock
@@ -36,12 +39,27 @@ class PollPauses:
 
     in_use_s: float
     idle_s: float
+    burst_s: float = BURST_PAUSE_S
 
     def pause_s(self, quiet_s: float) -> float:
         """Return the pause after `quiet_s` without a request."""
         if quiet_s > IN_USE_S:
             return self.idle_s
-        return min(BURST_PAUSE_S, self.in_use_s) if quiet_s < BURST_S else self.in_use_s
+        return min(self.burst_s, self.in_use_s) if quiet_s < BURST_S else self.in_use_s
+
+
+def measure_burst_pause_s() -> float:
+    """Return the pause in a burst that lets a guest on the same core run, by what a sleep takes beyond its time.
+
+    On a virtual machine, where setting a timer may take 30 us, a sleep of 10 us ends before another program has run:
+    the guest would see its answer only after the burst, 2 ms later.
+    """
+    beyond_s = []
+    for _ in range(SLEEPS_MEASURED):
+        started_s = time.monotonic()
+        time.sleep(BURST_PAUSE_S)
+        beyond_s.append(time.monotonic() - started_s - BURST_PAUSE_S)
+    return min(max(BURST_PAUSE_S, 2 * statistics.median(beyond_s)), MOST_BURST_PAUSE_S)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,9 +139,11 @@ class MappedDoorbell:
         if self._child is None:
             try:
                 _become_watcher(parent)
-                if self._pauses.in_use_s and self._pauses.idle_s:
+                pauses = self._pauses
+                if pauses.in_use_s and pauses.idle_s:
                     raise_priority()
-                watch(self._bell, Responder(self._clock, window), self._pauses)
+                    pauses = replace(pauses, burst_s=measure_burst_pause_s())
+                watch(self._bell, Responder(self._clock, window), pauses)
             finally:  # whatever happens, the child never runs the parent's code
                 os._exit(1)
 

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import statistics
 import subprocess
 import sys
 import time
@@ -203,6 +204,28 @@ def test_costs_little_when_idle(start: Start, connect: Connect, options: list[st
     before = sum(map(cpu_s, processes))
     time.sleep(3)
     assert (sum(map(cpu_s, processes)) - before) / 3 < 0.04
+
+
+def test_a_guest_on_the_core_of_the_watcher_sees_its_answer_at_once(
+    mapped_device: RunningDevice, connect: Connect
+) -> None:
+    """Not only when the watcher takes the burst for ended: chronyd would be a millisecond off."""
+    driver = connect(mapped_device)
+    driver.configure_phc()
+    (watcher,) = mapped_device.children()
+    allowed = os.sched_getaffinity(0)
+    try:
+        for pid in (0, watcher):
+            os.sched_setaffinity(pid, {min(allowed)})
+        took_ns = []
+        for _ in range(100):
+            time.sleep(0.005)
+            reading = driver.read_phc()
+            assert reading is not None
+            took_ns.append(reading.observed_ns - reading.requested_ns)
+        assert statistics.median(took_ns) < 1e6
+    finally:
+        os.sched_setaffinity(0, allowed)
 
 
 @pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="one core only")
