@@ -1,4 +1,4 @@
-"""Signals and property tests for all tests.
+"""Signals, property tests, and how the tests are shared among worker processes.
 
 What asks to stop is heard also where the tests run in the background, or under nohup. An example of a property test may
 take long where the machine is busy: tests that bound its time measure computing time.
@@ -9,11 +9,17 @@ import secrets
 import signal
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, settings
+from xdist.scheduler import LoadGroupScheduling
 
 from tests.servers import postgresql, s3
+
+if TYPE_CHECKING:
+    from xdist.remote import Producer
+    from xdist.workermanage import WorkerController
 
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -22,10 +28,45 @@ settings.register_profile("usual", deadline=None)
 settings.register_profile("soak", deadline=None, max_examples=5000, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("usual")  # the option --hypothesis-profile comes later, and wins
 
-pytest_plugins = ("tests.scheduling",)
-
 PROGRAMS = {"moto", "start", "call_process", "postgresql_server", "own_server", "s3_server", "evidence_url"}
 """Fixtures that start real programs: moto's servers, the emulated device, the command in a process of its own."""
+
+
+WORKERS_BESIDE_GUESTS = 2
+"""Most tests wait more than they compute, so that four workers are a third faster than two on two cores; a guest needs
+a core of its own."""
+
+
+class GuestsFirst(LoadGroupScheduling):
+    """Let only the first two workers have tests until every test of a named group, such as "guests", has ended."""
+
+    def mark_test_complete(self, node: "WorkerController", item_index: int, duration: float = 0) -> None:
+        waited = self._groups_go_on()
+        super().mark_test_complete(node, item_index, duration)
+        if waited and not self._groups_go_on():
+            for late in self.nodes[WORKERS_BESIDE_GUESTS:] * 2:  # a worker begins a test when it knows the next one
+                self._reschedule(late)
+
+    def _assign_work_unit(self, node: "WorkerController") -> None:
+        if not self._waits(node):
+            super()._assign_work_unit(node)
+
+    def _reschedule(self, node: "WorkerController") -> None:
+        if not self._waits(node):
+            super()._reschedule(node)
+
+    def _waits(self, node: "WorkerController") -> bool:
+        return node in self.nodes[WORKERS_BESIDE_GUESTS:] and self._groups_go_on()
+
+    def _groups_go_on(self) -> bool:
+        units = [self.workqueue, *self.assigned_work.values()]
+        return any("::" not in name and not all(tests.values()) for unit in units for name, tests in unit.items())
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: "Producer") -> LoadGroupScheduling | None:
+    """Replace the scheduler of `--dist loadgroup`."""
+    return GuestsFirst(config, log) if config.getoption("dist") == "loadgroup" else None
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -60,7 +60,7 @@ def make_mutants(root: Path, file: str) -> Iterator[Mutant]:
             continue  # of a class's body, or an import
         if _changes_only_text(mutation):
             continue
-        changed = deep_replace(owner, node, mutation.mutated_node)
+        changed: Any = deep_replace(owner, node, mutation.mutated_node)
         if owner not in old_codes:
             old_codes[owner] = module.code_for_node(owner)
         old_code, code = old_codes[owner], module.code_for_node(changed)
@@ -68,6 +68,7 @@ def make_mutants(root: Path, file: str) -> Iterator[Mutant]:
             continue
         past.add((name, code))
         was, becomes = _find_difference(old_code, code)
+        whole: Any = deep_replace(module, owner, changed) if name is None else None
         span, place = positions[statement], positions[node]
         last = span.end.line if isinstance(statement, libcst.SimpleStatementLine) else place.end.line
         yield Mutant(
@@ -77,7 +78,7 @@ def make_mutants(root: Path, file: str) -> Iterator[Mutant]:
             lines=range(span.start.line, last + 1),
             was=was,
             becomes=becomes,
-            code=deep_replace(module, owner, changed).code if name is None else textwrap.dedent(code),
+            code=textwrap.dedent(code) if whole is None else whole.code,
         )
 
 

@@ -99,6 +99,7 @@ class Machine(RuleBasedStateMachine):
         if name in self.running:
             return
         self.processes += 1
+        self.disturbed_s[name] = self.at_s  # what a dead process of this name sampled is not this one's
         self.running[name] = Holdings(
             streams=self.make_streams(name),
             worker=name,
@@ -160,7 +161,9 @@ class Machine(RuleBasedStateMachine):
 
     @rule(seconds=st.sampled_from([-3600.0, 3600.0, 5.0]))
     def set_the_database_s_clock(self, seconds: float) -> None:
+        """Leases that end too late, or have ended, hold nobody off until their owners renew them."""
         self.database_ahead_s += seconds
+        self.disturbed_s |= dict.fromkeys("abcd", self.at_s)
         self._set_clock()
 
     @rule(number=st.integers(0, 11), weight=st.sampled_from([1.0, 1.0, 2.0]))
