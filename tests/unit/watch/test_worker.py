@@ -138,10 +138,12 @@ class Watch:
         return [key for key, count in counts.items() if count > 1]
 
 
-async def until(condition: Callable[[], object], within_s: float = 90) -> None:
+async def until(
+    condition: Callable[[], object], within_s: float = 90, tell: Callable[[], object] = lambda: None
+) -> None:
     give_up_at = time.monotonic() + within_s
     while not condition():
-        assert time.monotonic() < give_up_at
+        assert time.monotonic() < give_up_at, tell()
         await asyncio.sleep(0.05)
 
 
