@@ -251,7 +251,10 @@ def test_a_worker_that_ends_while_the_ledger_is_away_leaves_its_samples_for_the_
         await watch.stop("w1")
         await loop.run_in_executor(None, own_server.start)
         again = watch.start("w1")
-        await until(lambda: again.snapshot()["replayed_chunks"] >= 5 and again.snapshot()["spooled_chunks"] == 0)
+        await until(
+            lambda: again.snapshot()["replayed_chunks"] >= 5 and again.snapshot()["spooled_chunks"] == 0,
+            tell=lambda: (watch.tasks["w1"], again.snapshot()),
+        )
         for stream in streams:
             assert len(watch.samples.read(stream, 0, 2**60)) >= before[stream] + 10
         assert watch.doubled() == []
