@@ -19,7 +19,7 @@ from botocore.config import Config
 from click.testing import Result
 from typer.testing import CliRunner
 
-from harness.benches.ec2.account import tagged_resources
+from harness.benches.ec2.account import resource_removal, tagged_resources
 from harness.benches.ec2.account.tagged_resources import EXPIRES, RUN, TOKEN
 from harness.benches.ec2.api.api import Api
 from harness.benches.ec2.bench import Ec2Bench
@@ -110,6 +110,7 @@ class Account:
 def account(moto_api: Api, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Account]:
     """Empty at the beginning; moto takes long to begin anew, so that the tests of this file share one."""
     ec2_server.install(set_attribute=partial(monkeypatch.setattr, raising=False))
+    monkeypatch.setattr(resource_removal, "_LIST_AGAIN_S", (0.1, 0.2, 0.4))  # this EC2 tells at once
     ec2 = boto3.client("ec2", REGION, config=Config(read_timeout=300))
     made = Account(ec2, tmp_path / "state")
     yield made
