@@ -58,7 +58,7 @@ _CLAIM_OF_TYPES = _make_claim(HOSTS.c.instance_type.in_(sql.bindparam("of_types"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HostAtWork:
+class UnsettledHost:
     """A host that is not settled, and the process that works on it; None: the host can be claimed."""
 
     host: str
@@ -100,7 +100,7 @@ def find_unknown_claim(db: sql.Connection, run: str, owner: str, known: Collecti
     return next((line for line in map(make_host_line, rows) if line.token not in known), None)
 
 
-def find_hosts_of_others(db: sql.Connection, run: str, owner: str) -> list[HostAtWork]:
+def find_hosts_of_others(db: sql.Connection, run: str, owner: str) -> list[UnsettledHost]:
     """Find the hosts of a run that are not settled and not of `owner`: free, or of other processes, living or dead."""
     free_or_of_others = (HOSTS.c.owner.is_(None) & _UNJUDGED) | (HOSTS.c.owner != owner)
     query = (
@@ -110,7 +110,7 @@ def find_hosts_of_others(db: sql.Connection, run: str, owner: str) -> list[HostA
         .order_by(HOSTS.c.position)
     )
     return [
-        HostAtWork(host=host, owner=None if line[0] is None else make_owner_line(line))
+        UnsettledHost(host=host, owner=None if line[0] is None else make_owner_line(line))
         for host, *line in db.execute(query)
     ]
 

@@ -23,7 +23,7 @@ from harness.model import Event, HostRecord, HostState, RunRecord, Stage, Token
 from harness.store import host_claims, owners, schema, task_claims
 from harness.store.database import Database, Result, now_ns
 from harness.store.event_log import EventDraft, WaitingEvents, insert_events, make_draft, prune_events
-from harness.store.host_claims import HostAtWork
+from harness.store.host_claims import UnsettledHost
 from harness.store.ledger_lines import HostLine, host_columns, run_adapter
 from harness.store.ledger_reader import LedgerReader, make_host_line
 from harness.store.names_at_random import RUN_CHARACTERS, SUBMITTED_RUN_CHARACTERS, draw_name
@@ -236,7 +236,7 @@ class Ledger(LedgerReader):
 
         self._write_event(token.run, make_draft("given back, without a verdict", token.host), give_back)
 
-    def hosts_of_others(self, run: str) -> list[HostAtWork]:
+    def hosts_of_others(self, run: str) -> list[UnsettledHost]:
         """List the hosts of a run that are not settled and that other processes work on, living or dead."""
         return self.database.read(lambda db: host_claims.find_hosts_of_others(db, run, self.owner))
 

@@ -27,7 +27,7 @@ class TaskUse(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class RunningTask:
+class OwnedTask:
     """A task that runs, and the process that carries it out, living or dead."""
 
     task: str
@@ -101,9 +101,9 @@ def _is_busy(submitter: str, running: Sequence[TaskUse], limits: QueueLimits) ->
     return limits.per_submitter is not None and of_submitter >= limits.per_submitter
 
 
-def find_running(db: sql.Connection) -> list[RunningTask]:
+def find_running(db: sql.Connection) -> list[OwnedTask]:
     """Find the tasks that run and are of no site, each with the process that carries it out."""
     task = (TASKS.c.task, TASKS.c.bench, TASKS.c.attempt)
     query = sql.select(*task, *OWNERS.c, now_ns()).join(OWNERS, OWNERS.c.owner == TASKS.c.owner)
     rows = db.execute(query.where(RUNNING, HERE)).all()
-    return [RunningTask(name, bench, attempt, make_owner_line(owner)) for name, bench, attempt, *owner in rows]
+    return [OwnedTask(name, bench, attempt, make_owner_line(owner)) for name, bench, attempt, *owner in rows]

@@ -19,7 +19,7 @@ from harness.store.names_at_random import TASK_CHARACTERS, draw_name
 from harness.store.owners import OwnerLine
 from harness.store.tables import OWNERS, TASKS
 from harness.store.task_claims import (
-    RunningTask,
+    OwnedTask,
     TaskUse,
     count_here,
     count_startable,
@@ -287,7 +287,7 @@ class TaskQueue:
         self.ledger.database.write(give_back)
 
 
-def _may_be_taken_here(task: RunningTask) -> bool:
+def _may_be_taken_here(task: OwnedTask) -> bool:
     return not task.owner.alive() and task.may_be_taken() and task.can_go_on_here()
 
 

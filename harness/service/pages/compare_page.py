@@ -34,7 +34,7 @@ _MOST_OFFERED = 12
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ComparedHost:
+class PlottedHost:
     """A host whose clock is shown beside others. `title` names it among them."""
 
     run: str
@@ -69,7 +69,7 @@ def compare(
     history: VerdictHistory = request.app.state.verdict_history
     compared: ComparedRuns | None = None
     standings: list[tuple[TypeStanding, Standing]] = []
-    hosts: list[ComparedHost] = []
+    hosts: list[PlottedHost] = []
     offered: list[RunSummary] = []
     mistake = next_step = ""
     try:
@@ -113,7 +113,7 @@ def _split(listed: Sequence[str] | None, text: str) -> list[str]:
     return list(dict.fromkeys(word for word in words if word))
 
 
-def _compare_runs(names: Sequence[str], context: ServiceContext) -> tuple[ComparedRuns, list[ComparedHost]]:
+def _compare_runs(names: Sequence[str], context: ServiceContext) -> tuple[ComparedRuns, list[PlottedHost]]:
     """Compare the newest of some runs with the others. Raises RequestError."""
     if len(names) > _MOST_COMPARED:
         raise RequestError(f"at most {_MOST_COMPARED} runs are compared at once", next_step="name fewer")
@@ -122,7 +122,7 @@ def _compare_runs(names: Sequence[str], context: ServiceContext) -> tuple[Compar
     *earlier, newest = list({line.run: line for line in lines}.values())
     compared = compare_runs(newest.run, [line.run for line in earlier], ledger, baseline=DEFAULT, all_figures=True)
     hosts = [
-        ComparedHost(run=line.run, started_ns=line.started_ns, title=f"{host.name} ({line.run})", record=host)
+        PlottedHost(run=line.run, started_ns=line.started_ns, title=f"{host.name} ({line.run})", record=host)
         for line in [*earlier, newest]
         for host in read_record(line.run, ledger).hosts
     ]
@@ -147,7 +147,7 @@ def _choose_plotted(plotted: Sequence[str], asked: str, compared: ComparedRuns |
 
 def _compare_types(
     names: Sequence[str], bench: str, history: VerdictHistory, context: ServiceContext
-) -> tuple[list[tuple[TypeStanding, Standing]], list[ComparedHost]]:
+) -> tuple[list[tuple[TypeStanding, Standing]], list[PlottedHost]]:
     """Find the newest measurement of each type, in any environment. Raises RequestError."""
     if len(names) > _MOST_COMPARED:
         raise RequestError(f"at most {_MOST_COMPARED} types are compared at once", next_step="name fewer")
@@ -157,15 +157,13 @@ def _compare_types(
     if missing:
         raise RequestError(f"never measured: {', '.join(missing)}", next_step="the overview lists the types")
     standings = [(known[name], _choose_measured(known[name])) for name in names]
-    hosts: list[ComparedHost] = []
+    hosts: list[PlottedHost] = []
     for each, standing in standings:
         latest = standing.latest
         for line in context.ledger.hosts(latest.run, [latest.host]):
             if line.record is not None:
                 title = each.instance_type
-                hosts.append(
-                    ComparedHost(run=latest.run, started_ns=latest.started_ns, title=title, record=line.record)
-                )
+                hosts.append(PlottedHost(run=latest.run, started_ns=latest.started_ns, title=title, record=line.record))
     return standings, hosts
 
 
@@ -175,12 +173,12 @@ def _choose_measured(standing: TypeStanding) -> Standing:
     return next((each for each in cells if each.latest.offset_p99_ns is not None), cells[0])
 
 
-def _write_side_by_side(hosts: Sequence[ComparedHost]) -> Markup:
+def _write_side_by_side(hosts: Sequence[PlottedHost]) -> Markup:
     named = [replace(host.record, name=host.title) for host in hosts]
     return types_section(named, linked=False) if hosts else EMPTY
 
 
-def _address_series(hosts: Sequence[ComparedHost], context: ServiceContext) -> str:
+def _address_series(hosts: Sequence[PlottedHost], context: ServiceContext) -> str:
     """Write the address of the series of hosts whose samples are on this machine; "" for fewer than two."""
     here = []
     for host in hosts:
