@@ -132,6 +132,7 @@ class WatchStates:
             {
                 "stream": stream,
                 "tick": change.tick,
+                "interval_ns": change.interval_ns,
                 "epoch": epoch,
                 "state": change.state.value,
                 "reason": change.reason and change.reason.value,
@@ -185,20 +186,25 @@ class WatchStates:
     def list_changes(
         self, streams: Collection[str] | None = None, *, since_ns: int | None = None, most: int = 1000
     ) -> Sequence[ChangeLine]:
-        """List changes, the newest first by their ticks within a stream: of some streams, stored since a moment."""
+        """List changes, the newest first by their moments within a stream: of some streams, stored since a moment."""
         of = WATCH_CHANGES.c
         query = sql.select(WATCH_CHANGES).order_by(of.stored_ns.desc(), of.tick.desc(), of.epoch.desc()).limit(most)
         if streams is not None:
             query = query.where(of.stream.in_([*streams]))
-            query = query.order_by(None).order_by(of.tick.desc(), of.epoch.desc())
+            query = query.order_by(None).order_by((of.tick * of.interval_ns).desc(), of.epoch.desc())
         if since_ns is not None:
             query = query.where(of.stored_ns >= since_ns)
         return [_to_change(row) for row in self._database.read(lambda db: db.execute(query).all())]
 
-    def list_changes_between(self, stream: str, first_tick: int, last_tick: int) -> Sequence[ChangeLine]:
-        """List the changes of a stream within ticks, and the last one before them, in the order of their ticks."""
+    def list_changes_between(
+        self, stream: str, first_tick: int, last_tick: int, *, interval_ns: int
+    ) -> Sequence[ChangeLine]:
+        """List the changes of a stream within ticks, and the last one before them, in the order of their ticks.
+
+        `interval_ns`: of the grid of these ticks; changes on another one are left out.
+        """
         of = WATCH_CHANGES.c
-        ours = sql.select(WATCH_CHANGES).where(of.stream == stream)
+        ours = sql.select(WATCH_CHANGES).where(of.stream == stream, of.interval_ns == interval_ns)
         within = ours.where(of.tick.between(first_tick, last_tick)).order_by(of.tick, of.epoch)
         before = ours.where(of.tick < first_tick).order_by(of.tick.desc(), of.epoch.desc()).limit(1)
         rows = self._database.read(lambda db: [*db.execute(before).all(), *db.execute(within).all()])
@@ -285,7 +291,11 @@ def _to_word(row: Any) -> StreamWord:
 
 def _to_change(row: Any) -> ChangeLine:
     change = StateChange(
-        tick=row.tick, state=_to_state(row.state), reason=_to_reason(row.reason), sentence=row.sentence
+        tick=row.tick,
+        interval_ns=row.interval_ns,
+        state=_to_state(row.state),
+        reason=_to_reason(row.reason),
+        sentence=row.sentence,
     )
     return ChangeLine(
         stream=row.stream, epoch=row.epoch, change=change, replayed=bool(row.replayed), stored_ns=row.stored_ns

@@ -16,7 +16,7 @@ import sqlalchemy as sql
 from harness.errors import ConflictError
 from harness.store.database import Database, now_ns
 from harness.store.owners import name_user
-from harness.store.tables import WATCH_LEADER, WATCH_STREAMS, WATCH_WORKERS
+from harness.store.tables import WATCH_CHUNKS, WATCH_LEADER, WATCH_STATES, WATCH_STREAMS, WATCH_WORKERS
 from harness.store.watch_log import LogEntry, LogKind, WatchLog
 
 LEASE_S, HEARTBEAT_S = 6.0, 2.0
@@ -103,7 +103,10 @@ class WatchStreams:
     # -- streams
 
     def add(self, streams: Sequence[NewStream], *, by: str | None = None) -> list[str]:
-        """Add streams; return the names of those that were there already, which stay as they are."""
+        """Add streams; return the names of those that were there already, which stay as they are.
+
+        One that was removed before goes on with later epochs, and without the word that was told about it then.
+        """
 
         def add(db: sql.Connection) -> list[str]:
             names = [stream.stream for stream in streams]
@@ -120,8 +123,10 @@ class WatchStreams:
                 for stream in streams
                 if stream.stream not in there
             ]
+            epochs = _end_earlier(db, [str(row["stream"]) for row in rows])
             if rows:
-                db.execute(WATCH_STREAMS.insert().values(added_ns=now_ns()), rows)
+                new = [{**row, "epoch": epochs.get(str(row["stream"]), 0)} for row in rows]
+                db.execute(WATCH_STREAMS.insert().values(added_ns=now_ns()), new)
             return sorted(there)
 
         return self._database.write(add)
@@ -363,6 +368,18 @@ class WatchStreams:
 
     def _renewed(self) -> dict[str, Any]:
         return {"beat_ns": now_ns(), "until_ns": now_ns() + self._lease_ns}
+
+
+def _end_earlier(db: sql.Connection, names: Sequence[str]) -> dict[str, int]:
+    """Remove the words about streams that were removed and are added again; return the latest epoch of each."""
+    word = sql.select(WATCH_STATES.c.stream, WATCH_STATES.c.epoch).where(WATCH_STATES.c.stream.in_(names))
+    epochs = {row.stream: row.epoch for row in db.execute(word).all()}
+    db.execute(sql.delete(WATCH_STATES).where(WATCH_STATES.c.stream.in_(names)))
+    of = WATCH_CHUNKS.c
+    for stream in names:
+        latest = sql.select(sql.func.max(of.epoch)).where(of.stream == stream)
+        epochs[stream] = max(epochs.get(stream, 0), db.execute(latest).scalar() or 0)
+    return epochs
 
 
 def goes_on(until_ns: sql.ColumnElement[Any], lease_ns: int) -> sql.ColumnElement[bool]:

@@ -16,6 +16,7 @@ from harness.store.watch_incidents import WatchDays, WatchIncidents
 from harness.store.watch_samples import WatchSamples
 from harness.store.watch_states import StreamWord, WatchStates
 from harness.watch.day_figures import compute_day_figures, find_day_ticks
+from harness.watch.grid import to_interval_ns
 from harness.watch.incidents import TRAITS, Condition, update_incidents
 from harness.watch.stream_limits import StreamLimits, read_limits
 
@@ -70,11 +71,12 @@ class StreamDuties:
 
     def _write_day(self, word: StreamWord, day: str) -> str | None:
         first, last = find_day_ticks(day, word.interval_s)
-        changes = self._states.list_changes_between(word.stream, first, last)
+        interval_ns = to_interval_ns(word.interval_s)
+        changes = self._states.list_changes_between(word.stream, first, last, interval_ns=interval_ns)
         try:
             figures = compute_day_figures(
                 day,
-                self._samples.read(word.stream, first, last),
+                self._samples.read(word.stream, first, last, interval_ns=interval_ns),
                 [line.change for line in changes],
                 interval_s=word.interval_s,
                 limits=self._read_limits(word.stream),

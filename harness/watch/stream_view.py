@@ -19,6 +19,7 @@ from harness.store.watch_samples import WatchSamples
 from harness.store.watch_states import ChangeLine, StreamWord, WatchStates
 from harness.untrusted.input_checks import shorten_value
 from harness.watch.day_figures import find_day_ticks
+from harness.watch.grid import to_interval_ns
 from harness.watch.remedies import WATCH_REMEDIES
 from harness.watch.service_level import (
     DAY_S,
@@ -82,8 +83,9 @@ def read_view(database: Database, stream: str, *, day: str | None = None) -> Str
     at_ns = database.read(read_now)
     begin_s, end_s = _find_interval(day, at_ns)
     first, last = round(begin_s / word.interval_s), round(end_s / word.interval_s) - 1
-    readings = WatchSamples(database).read(stream, first, last)
-    changes = states.list_changes_between(stream, first, last)
+    interval_ns = to_interval_ns(word.interval_s)
+    readings = WatchSamples(database).read(stream, first, last, interval_ns=interval_ns)
+    changes = states.list_changes_between(stream, first, last, interval_ns=interval_ns)
     requirements, notes = _read_limits(database, stream)
     told = [line.change for line in changes]
     level = measure_service(
@@ -172,10 +174,12 @@ def _measure_today(
 ) -> ServiceLevel:
     first, _ = find_day_ticks(units.utc_moment(at_ns).date().isoformat(), word.interval_s)
     last = max(first, int(at_ns / 1e9 / word.interval_s) - 1)
-    readings = WatchSamples(database).read(word.stream, first, last)
+    interval_ns = to_interval_ns(word.interval_s)
+    readings = WatchSamples(database).read(word.stream, first, last, interval_ns=interval_ns)
+    changes = WatchStates(database).list_changes_between(word.stream, first, last, interval_ns=interval_ns)
     return measure_service(
         readings,
-        [line.change for line in WatchStates(database).list_changes_between(word.stream, first, last)],
+        [line.change for line in changes],
         first_tick=find_first_tick(first, word.added_ns, readings, word.interval_s),
         last_tick=last,
         interval_s=word.interval_s,
@@ -188,7 +192,10 @@ def _end_with_word(changes: Sequence[StateChange], word: StreamWord) -> list[Sta
     if word.old_s is None or word.since_ns is None:
         return [*changes]
     tick = int(word.since_ns / 1e9 / word.interval_s)
-    unknown = StateChange(tick=tick, state=StreamState.UNKNOWN, reason=None, sentence=word.sentence)
+    interval_ns = to_interval_ns(word.interval_s)
+    unknown = StateChange(
+        tick=tick, interval_ns=interval_ns, state=StreamState.UNKNOWN, reason=None, sentence=word.sentence
+    )
     return [*(change for change in changes if change.tick < tick), unknown]
 
 
@@ -245,7 +252,7 @@ def write_document(view: StreamView) -> dict[str, Any]:
         "begin": units.utc(view.begin_s * 10**9),
         "end": units.utc(view.end_s * 10**9),
         "minutes": [{**asdict(minute), "state": minute.state.value} for minute in view.minutes],
-        "changes": [write_change(line, word.interval_s) for line in view.changes],
+        "changes": [write_change(line) for line in view.changes],
         "service": view.level.to_json(),
         "service_30_days": None if view.month is None else view.month.to_json(),
         "day": view.day,
@@ -254,11 +261,11 @@ def write_document(view: StreamView) -> dict[str, Any]:
     }
 
 
-def write_change(line: ChangeLine, interval_s: float) -> dict[str, Any]:
+def write_change(line: ChangeLine) -> dict[str, Any]:
     """Write a change as JSON."""
     change = line.change
     return {
-        "at": units.utc(round(change.tick * interval_s * 1e9)),
+        "at": units.utc(change.tick * change.interval_ns),
         "tick": change.tick,
         "epoch": line.epoch,
         "state": change.state.value,

@@ -67,6 +67,7 @@ class WatchedLedger:
             Chunk(
                 stream=stream,
                 epoch=self.epochs[stream],
+                interval_ns=10**9,
                 first_tick=within[0].tick,
                 last_tick=within[-1].tick,
                 readings=within,

@@ -21,6 +21,7 @@ from harness.service.pages.watch_page import STATE_CLASSES
 from harness.store.database import Database
 from harness.store.owners import read_now
 from harness.store.watch_samples import WatchSamples
+from harness.watch.grid import to_interval_ns
 from harness.watch.service_level import DAY_S
 from harness.watch.stream_text import MARKS, describe_figures, describe_level, describe_quality
 from harness.watch.stream_view import MinuteView, StreamView, find_stream, read_interval, read_view
@@ -139,7 +140,8 @@ def _make_series(
     ticks_each = max(1, -(-int((last_s - first_s) / interval_s) // columns))
     first_tick = int((begin_s + first_s) / interval_s)
     count = max(1, -(-int((last_s - first_s) / interval_s) // ticks_each))
-    readings = WatchSamples(database).read(stream, first_tick, first_tick + count * ticks_each - 1)
+    last_tick = first_tick + count * ticks_each - 1
+    readings = WatchSamples(database).read(stream, first_tick, last_tick, interval_ns=to_interval_ns(interval_s))
     has_device = any(each.device_bound_ns for each in readings)
     places = [(each.tick - first_tick) // ticks_each for each in readings]
     return {

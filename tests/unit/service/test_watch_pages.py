@@ -160,7 +160,9 @@ def test_incidents_are_listed_with_their_cause_and_clocks(client: httpx2.Client)
 def test_what_a_host_said_is_text(client: httpx2.Client, watching: RunningService) -> None:
     database = watching.ledger.database
     before = database.read(lambda db: db.execute(WATCH_STATES.select()).mappings().all())
-    change = StateChange(tick=1, state=StreamState.BROKEN, reason=Reason.OUT_OF_LIMITS, sentence=HOSTILE)
+    change = StateChange(
+        tick=1, interval_ns=10**9, state=StreamState.BROKEN, reason=Reason.OUT_OF_LIMITS, sentence=HOSTILE
+    )
     WatchStates(database).write([], [("web-1", 1, change)], worker=WORKER, replayed=True)
     figures = {"offset_ns": "9", "follows_phc": HOSTILE, "chrony_bound_ns": [1]}
     hostile = {"sentence": HOSTILE, "host": {HOSTILE: HOSTILE}, "latest": figures}

@@ -71,7 +71,7 @@ def test_stream_without_a_word_is_unknown_and_one_that_is_not_watched_is_left_ou
 
 def test_word_of_an_epoch_that_is_over_is_refused_and_named_and_its_changes_are_kept(database: Database) -> None:
     states = WatchStates(database)
-    change = StateChange(tick=5, state=BROKEN, reason=Reason.OUT_OF_LIMITS, sentence="too far")
+    change = StateChange(tick=5, interval_ns=10**9, state=BROKEN, reason=Reason.OUT_OF_LIMITS, sentence="too far")
     lines = [line(database, epoch=0), line(database, stream="b"), line(database, stream="gone")]
     assert states.write(lines, [("a", 0, change)], worker="w1", replayed=True) == {"a", "gone"}
     assert states.read(["a"])["a"].sampled_ns is None
@@ -91,11 +91,11 @@ def test_later_epoch_and_later_tick_count(database: Database) -> None:
 
 def test_changes_that_come_twice_are_kept_once(database: Database) -> None:
     states = WatchStates(database)
-    changes = [StateChange(tick=tick, state=BROKEN, reason=None, sentence="x") for tick in (5, 6, 7)]
+    changes = [StateChange(tick=tick, interval_ns=10**9, state=BROKEN, reason=None, sentence="x") for tick in (5, 6, 7)]
     for _ in range(2):
         states.write([], [("a", 1, change) for change in changes], worker="w1", replayed=False)
     assert [each.change.tick for each in states.list_changes(["a"])] == [7, 6, 5]
-    assert [each.change.tick for each in states.list_changes_between("a", 6, 7)] == [5, 6, 7]
+    assert [each.change.tick for each in states.list_changes_between("a", 6, 7, interval_ns=10**9)] == [5, 6, 7]
 
 
 def _age(database: Database, column: Any, value: int) -> None:
@@ -143,7 +143,7 @@ def test_word_of_another_version_is_unknown(database: Database) -> None:
 
 def test_what_is_older_is_pruned(database: Database) -> None:
     states = WatchStates(database)
-    change = StateChange(tick=5, state=BROKEN, reason=None, sentence="x")
+    change = StateChange(tick=5, interval_ns=10**9, state=BROKEN, reason=None, sentence="x")
     states.write([line(database), line(database, stream="b")], [("a", 1, change)], worker="w1", replayed=False)
     old = WATCH_CHANGES.update().values(stored_ns=WATCH_CHANGES.c.stored_ns - 91 * 86_400 * 10**9)
     database.write(lambda db: db.execute(old) and None)

@@ -36,7 +36,7 @@ from tests.servers.clock_hosts import ClockHosts
 
 pytestmark = [pytest.mark.programs, pytest.mark.timeout(300)]
 
-INTERVAL_S, LEASE_S = 0.2, 4.0
+INTERVAL_S, INTERVAL_NS, LEASE_S = 0.2, 200_000_000, 4.0
 TIMES = WorkerTimes(heartbeat_s=0.4, answer_s=1.5, store_s=0.5, flush_s=0.1, drain_s=30.0, chunk_s=2.0, name_s=2.0)
 CONNECTION = ConnectionTimes(connect_s=10, login_s=30, start_s=30, first_pause_s=0.1, longest_pause_s=0.5)
 PROGRAM = SamplerProgram.load(assets_dir() / "roles")
@@ -123,7 +123,7 @@ class Watch:
         """The ticks that are missing between the first and the last reading of each stream."""
         found = {}
         for stream in streams:
-            ticks = [reading.tick for reading in self.samples.read(stream, 0, 2**60)]
+            ticks = [reading.tick for reading in self.samples.read(stream, 0, 2**60, interval_ns=INTERVAL_NS)]
             found[stream] = sorted({*range(ticks[0], ticks[-1] + 1)} - {*ticks})
         return {stream: gaps for stream, gaps in found.items() if gaps}
 
@@ -178,7 +178,7 @@ def test_fifty_hosts_are_sampled_each_tick_and_stored_once(ledger_url: str, tmp_
         told = watch.workers["w1"].snapshot()
         assert (told["local_mode"], told["circuit"], told["lost_chunks"]) == (False, "closed", 0)
         await watch.stop("w1")
-        stored = {stream: watch.samples.read(stream, 0, 2**60) for stream in streams}
+        stored = {stream: watch.samples.read(stream, 0, 2**60, interval_ns=INTERVAL_NS) for stream in streams}
         assert min(len(readings) for readings in stored.values()) >= 20
         assert {reading.offset_ns for readings in stored.values() for reading in readings} == {40}
         assert watch.doubled() == []
@@ -251,7 +251,7 @@ def test_a_worker_that_ends_while_the_ledger_is_away_leaves_its_samples_for_the_
         again = watch.start("w1")
         await until(lambda: again.snapshot()["replayed_chunks"] >= 5 and again.snapshot()["spooled_chunks"] == 0)
         for stream in streams:
-            assert len(watch.samples.read(stream, 0, 2**60)) >= before[stream] + 10
+            assert len(watch.samples.read(stream, 0, 2**60, interval_ns=INTERVAL_NS)) >= before[stream] + 10
         assert watch.doubled() == []
 
     run(own_server.make_database("watch"), tmp_path, act)
@@ -301,7 +301,13 @@ class OffsetJudge(UnjudgedTicks):
         if reading is None or state is self.state:
             return None
         self.state = state
-        return StateChange(tick=tick, state=state, reason=Reason.OUT_OF_LIMITS if broken else None, sentence="offset")
+        return StateChange(
+            tick=tick,
+            interval_ns=INTERVAL_NS,
+            state=state,
+            reason=Reason.OUT_OF_LIMITS if broken else None,
+            sentence="offset",
+        )
 
 
 def test_each_tick_is_judged_and_a_change_is_told_at_once(ledger_url: str, tmp_path: Path) -> None:
@@ -335,9 +341,10 @@ def test_what_a_worker_has_sampled_is_stored_when_it_ends(ledger_url: str, tmp_p
         before = watch.sampled("w1")
         worker.stop()
         await watch.stop("w1")
-        assert {stream: len(watch.samples.read(stream, 0, 2**60)) >= before[stream] for stream in streams} == (
-            dict.fromkeys(streams, True)
-        )
+        assert {
+            stream: len(watch.samples.read(stream, 0, 2**60, interval_ns=INTERVAL_NS)) >= before[stream]
+            for stream in streams
+        } == (dict.fromkeys(streams, True))
         assert worker.snapshot()["waiting"] == 0
 
     run(ledger_url, tmp_path, act)
