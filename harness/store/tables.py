@@ -233,6 +233,7 @@ WATCH_WORKERS = sql.Table(
     sql.Column("registered_ns", sql.BigInteger, nullable=False),
     sql.Column("beat_ns", sql.BigInteger, nullable=False),
     sql.Column("until_ns", sql.BigInteger, nullable=False),  # the end of its lease
+    sql.Column("findings", sql.JSON),  # what it found out about itself and its hosts, while that is so
     postgresql_with=_HALF_FULL,
 )
 WATCH_STREAMS = sql.Table(

@@ -17,6 +17,7 @@ from harness.errors import ConflictError
 from harness.store.database import Database, now_ns
 from harness.store.owners import name_user
 from harness.store.tables import WATCH_CHUNKS, WATCH_LEADER, WATCH_STATES, WATCH_STREAMS, WATCH_WORKERS
+from harness.store.watch_findings import WorkerFinding, read_findings
 from harness.store.watch_log import LogEntry, LogKind, WatchLog
 
 LEASE_S, HEARTBEAT_S = 6.0, 2.0
@@ -37,7 +38,7 @@ class NewStream:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerLine:
-    """A worker. `lives`: its lease has not ended; `silent_s`: since its last heartbeat."""
+    """A worker. `lives`: its lease has not ended; `silent_s`: since its last heartbeat; `findings`: its own."""
 
     worker: str
     registration: int
@@ -49,6 +50,7 @@ class WorkerLine:
     draining: bool
     lives: bool
     silent_s: float
+    findings: Sequence[WorkerFinding] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -185,6 +187,7 @@ class WatchStreams:
         Raises ConflictError where another process that lives has this name.
         """
         values = {"capacity": capacity, "score": score, "process": process, "version": version, "load": 0.0}
+        values |= {"findings": None}
 
         def register(db: sql.Connection) -> int:
             there = db.execute(self._workers().where(WATCH_WORKERS.c.worker == worker).with_for_update()).first()
@@ -301,6 +304,7 @@ class WatchStreams:
                 draining=row.draining,
                 lives=bool(row.lives),
                 silent_s=row.silent_ns / 1e9,
+                findings=read_findings(row.findings),
             )
             for row in rows
         ]

@@ -15,6 +15,7 @@ from harness.model.incidents import Incident
 from harness.model.watched import StateChange, StreamState
 from harness.store.owners import read_now
 from harness.store.tables import WATCH_STATES
+from harness.store.watch_findings import FindingKind, WorkerFinding, WorkerFindings
 from harness.store.watch_incidents import WatchIncidents
 from harness.store.watch_states import WatchStates
 from tests.doubles.watched_clock import lose_phc
@@ -57,6 +58,10 @@ def watching(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServic
             ended_ns=now_ns - 6000 * 10**9,
         )
         WatchIncidents(running.ledger.database).write([incident, ended])
+        finding = WorkerFinding(
+            kind=FindingKind.HOST_KEY, sentence=f"another key: {HOSTILE}", recommendation="find out why"
+        )
+        WorkerFindings(running.ledger.database).tell(WORKER, watched.registration, [finding], [])
         yield running
 
 
@@ -82,7 +87,8 @@ def test_all_clocks_are_seen_at_a_glance_and_the_bad_ones_as_rows(client: httpx2
     assert f'href="/watch/streams/{LONG_NAME}"' in page.text
     assert "phc_unreadable: no reading of the PHC succeeded for 8 ticks next: stop other readers" in text
     assert "no worker has told its state" in text
-    assert f"{WORKER} test lives 3 3" in text
+    assert f"{WORKER} test host key: another key: <script>" in text
+    assert "next: find out why lives 3 3" in text
 
 
 def test_filters_choose_the_rows(client: httpx2.Client) -> None:

@@ -234,6 +234,7 @@ def test_an_upgrade_finds_the_interval_of_each_tick_that_a_watch_stored(ledger: 
     def age(db: sql.Connection) -> None:
         for table in ("watch_chunks", "watch_changes"):
             db.execute(sql.text(f"ALTER TABLE {table} DROP COLUMN interval_ns"))
+        db.execute(sql.text("ALTER TABLE watch_workers DROP COLUMN findings"))
         db.execute(sql.text(f"UPDATE {schema.REVISION_TABLE} SET version_num = '0008'"))
         db.execute(sql.text("UPDATE ptp_harness SET revision = '0008'"))
 

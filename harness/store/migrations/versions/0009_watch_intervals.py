@@ -1,7 +1,8 @@
-"""The interval of the grid beside each tick that is kept: a stream may be added again with another one.
+"""The interval of the grid beside each tick that is kept, and what workers find out.
 
-A tick is a number of intervals since 1970, and was stored soon after its moment. So the interval of a stored tick is
-known: that of its stream where it gives a moment shortly before the row was stored, else the one that would.
+A stream may be added again with another interval. A tick is a number of intervals since 1970, and was stored soon after
+its moment. So the interval of a stored tick is known: that of its stream where it gives a moment shortly before the row
+was stored, else the one that would.
 """
 
 import sqlalchemy as sql
@@ -21,6 +22,7 @@ _STREAMS = sql.table("watch_streams", sql.column("stream", sql.String), sql.colu
 
 
 def upgrade() -> None:
+    op.add_column("watch_workers", sql.Column("findings", sql.JSON))
     for name, tick in (("watch_chunks", "last_tick"), ("watch_changes", "tick")):
         op.add_column(name, sql.Column("interval_ns", sql.BigInteger))
         _take_from_streams(name, tick)
