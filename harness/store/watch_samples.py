@@ -108,6 +108,15 @@ class WatchSamples:
         merged = {reading.tick: reading for row in rows for reading in _decode(row.readings, stream, row.first_tick)}
         return [merged[tick] for tick in sorted(merged) if first_tick <= tick <= last_tick]
 
+    def find_first_tick(self, stream: str, first_tick: int, last_tick: int, *, interval_ns: int) -> int | None:
+        """Find the first tick within others of which a stream has a chunk; None without one."""
+        begins = _OF.first_tick.between(first_tick - MOST_READINGS, last_tick)
+        query = sql.select(_OF.first_tick).where(
+            _OF.stream == stream, begins, _OF.last_tick >= first_tick, _OF.interval_ns == interval_ns
+        )
+        begin = self._database.read(lambda db: db.execute(query.order_by(_OF.first_tick).limit(1)).scalar())
+        return None if begin is None else max(begin, first_tick)
+
     def read_chunks(self, keys: Iterable[ChunkKey]) -> list[Chunk]:
         """Read chunks by their keys, in the order of these; those that are gone are left out."""
         ordered, chunks = sorted({*keys}), []

@@ -54,12 +54,14 @@ class StreamView:
 
     `level`: of this interval. `month`: of the days with figures of the last 30, and today so far. `day_figures`: those
     that are kept of the day that was asked for; None where it has none. `notes`: what of its limits it cannot use.
+    `watched_from_s`: the minute with which the stream begins, where that is within the interval; else its begin.
     """
 
     word: StreamWord
     at_ns: int
     begin_s: int
     end_s: int
+    watched_from_s: int
     minutes: Sequence[MinuteView]
     changes: Sequence[ChangeLine]
     level: ServiceLevel
@@ -102,6 +104,7 @@ def read_view(database: Database, stream: str, *, day: str | None = None) -> Str
         at_ns=at_ns,
         begin_s=begin_s,
         end_s=end_s,
+        watched_from_s=find_watched_from_s(word, readings[0].tick if readings else None, begin_s, end_s),
         minutes=list_minutes(readings, _end_with_word(told, word), begin_s, end_s, word.interval_s),
         changes=[*reversed(changes)][:MOST_CHANGES],
         level=level,
@@ -122,9 +125,25 @@ def find_stream(database: Database, stream: str) -> StreamWord:
     return word
 
 
-def read_interval(database: Database, day: str) -> tuple[int, int]:
-    """Find the begin and the end of a day as far as it is over, s. Raises RequestError for what is no day."""
-    return _find_interval(day, database.read(read_now))
+def read_watched_interval(database: Database, word: StreamWord, day: str) -> tuple[int, int]:
+    """Find the begin and the end of a day as far as it is over and the stream was watched, s.
+
+    Raises RequestError for what is no day.
+    """
+    begin_s, end_s = _find_interval(day, database.read(read_now))
+    first, last = find_day_ticks(day, word.interval_s)
+    interval_ns = to_interval_ns(word.interval_s)
+    earliest = WatchSamples(database).find_first_tick(word.stream, first, last, interval_ns=interval_ns)
+    return find_watched_from_s(word, earliest, begin_s, end_s), end_s
+
+
+def find_watched_from_s(word: StreamWord, earliest_tick: int | None, begin_s: int, end_s: int) -> int:
+    """Find the minute in which a stream was added, or of an earlier reading; the begin of the interval for others."""
+    from_s = word.added_ns / 1e9
+    if earliest_tick is not None:
+        from_s = min(from_s, earliest_tick * word.interval_s)
+    from_s = from_s // MINUTE_S * MINUTE_S
+    return int(from_s) if begin_s < from_s < end_s else begin_s
 
 
 def _find_interval(day: str | None, at_ns: int) -> tuple[int, int]:

@@ -3,6 +3,8 @@
 import html
 import re
 from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from urllib.parse import quote
 
@@ -18,6 +20,7 @@ from harness.store.tables import WATCH_STATES
 from harness.store.watch_findings import FindingKind, WorkerFinding, WorkerFindings
 from harness.store.watch_incidents import WatchIncidents
 from harness.store.watch_states import WatchStates
+from harness.watch.stream_view import find_stream, find_watched_from_s
 from tests.doubles.watched_clock import lose_phc
 from tests.doubles.watched_ledger import WORKER, WatchedLedger
 from tests.servers.service import RunningService, running_service
@@ -154,6 +157,28 @@ def test_series_of_a_day_hold_each_spike_and_a_part_of_it_is_finer(
     assert part["columns"] == 200
     assert max(value for value in part["hosts"][0]["offset"][1] if value is not None) <= greatest
     assert client.get(f"{path}&from_s=nan").status_code == 422
+
+
+def test_plot_of_a_day_begins_with_the_stream_where_that_was_added_in_it(
+    client: httpx2.Client, watching: RunningService
+) -> None:
+    database = watching.ledger.database
+    now_s = database.read(read_now) // 10**9
+    day_s = now_s // 86400 * 86400
+    day = units.utc_moment(now_s * 10**9).date().isoformat()
+    told = client.get(f"/watch/series.json?stream=web-1&day={day}").json()
+    (host,) = told["hosts"]
+    begin_s = host["begin_s"]
+    assert (told["first_s"], begin_s % 60, day_s <= begin_s <= now_s) == (0, 0, True)
+    assert told["length_s"] <= 1200, "it has samples of a quarter of an hour"
+    assert next(place for place, value in enumerate(host["offset"][0]) if value is not None) * told["column_s"] <= 60
+    added = partial(replace, find_stream(database, "web-3"))
+    noon_ns = (day_s - 86400 + 43200) * 10**9
+    for earliest_tick, from_s in ((None, 43200), (day_s - 86400 + 3661, 3660), (day_s - 86400 + 50000, 43200)):
+        found_s = find_watched_from_s(added(added_ns=noon_ns), earliest_tick, day_s - 86400, day_s)
+        assert found_s == day_s - 86400 + from_s
+    for added_ns in (noon_ns - 86400 * 10**9, noon_ns + 86400 * 10**9):  # the day before, and the day after
+        assert find_watched_from_s(added(added_ns=added_ns), None, day_s - 86400, day_s) == day_s - 86400
 
 
 def test_incidents_are_listed_with_their_cause_and_clocks(client: httpx2.Client) -> None:

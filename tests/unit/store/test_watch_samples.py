@@ -87,6 +87,14 @@ def test_a_stream_that_was_added_again_with_another_interval_is_read_on_its_own_
     ]
 
 
+def test_the_first_tick_within_others_is_found(samples: WatchSamples) -> None:
+    samples.store([a_chunk(100, 159), a_chunk(160, 219), a_chunk(500, 559)], worker="w", replayed=False)
+    for first, last, found in ((0, 1000, 100), (130, 1000, 130), (250, 1000, 500), (560, 1000, None), (0, 99, None)):
+        assert samples.find_first_tick("a", first, last, interval_ns=10**9) == found
+    assert samples.find_first_tick("a", 0, 1000, interval_ns=2 * 10**9) is None
+    assert samples.find_first_tick("b", 0, 1000, interval_ns=10**9) is None
+
+
 def test_a_damaged_chunk_is_named(samples: WatchSamples, ledger: Ledger) -> None:
     samples.store([a_chunk(0, 59)], worker="w", replayed=False)
     ledger.database.write(lambda db: db.execute(WATCH_CHUNKS.update().values(readings=b"\x01nonsense")) and None)
