@@ -19,6 +19,7 @@ from harness.store.owners import read_now
 from harness.store.tables import WATCH_STATES
 from harness.store.watch_findings import FindingKind, WorkerFinding, WorkerFindings
 from harness.store.watch_incidents import WatchIncidents
+from harness.store.watch_log import LogEntry, LogKind, WatchLog
 from harness.store.watch_states import WatchStates
 from harness.watch.stream_view import find_stream, find_watched_from_s
 from tests.doubles.watched_clock import lose_phc
@@ -64,6 +65,11 @@ def watching(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServic
         finding = WorkerFinding(
             kind=FindingKind.HOST_KEY, sentence=f"another key: {HOSTILE}", recommendation="find out why"
         )
+        moved = LogEntry(
+            kind=LogKind.MOVE, stream="web-1", worker=WORKER, sentence=f"stream web-1 is to go to w1, since {HOSTILE}"
+        )
+        led = LogEntry(kind=LogKind.LEADER, sentence="hub leads, epoch 1")
+        WatchLog(running.ledger.database).add([moved, led], epoch=1)
         WorkerFindings(running.ledger.database).tell(WORKER, watched.registration, [finding], [])
         yield running
 
@@ -188,6 +194,20 @@ def test_incidents_are_listed_with_their_cause_and_clocks(client: httpx2.Client)
     assert "after 50 min" in text
 
 
+def test_latest_moves_are_shown_with_their_reason_and_the_log_has_the_rest(client: httpx2.Client) -> None:
+    moves = text_of(client.get("/watch")).partition("Latest moves")[2]
+    assert f"{WORKER} stream web-1 is to go to w1, since <script>" in moves
+    assert "hub leads" not in moves
+    log = text_of(client.get("/watch/log"))
+    assert "leader hub leads, epoch 1" in log
+    assert "since <script>" in log
+    chosen = text_of(client.get("/watch/log?kind=leader"))
+    assert "hub leads" in chosen
+    assert "since <script>" not in chosen
+    assert "There is nothing." in text_of(client.get("/watch/log?kind=mend"))
+    assert client.get("/watch/log?kind=nonsense").status_code == 422
+
+
 def test_what_a_host_said_is_text(client: httpx2.Client, watching: RunningService) -> None:
     database = watching.ledger.database
     before = database.read(lambda db: db.execute(WATCH_STATES.select()).mappings().all())
@@ -199,7 +219,8 @@ def test_what_a_host_said_is_text(client: httpx2.Client, watching: RunningServic
     hostile = {"sentence": HOSTILE, "host": {HOSTILE: HOSTILE}, "latest": figures}
     database.write(lambda db: db.execute(WATCH_STATES.update().values(**hostile)) and None)
     try:
-        for path in ("/watch", "/watch/incidents", "/watch/streams/web-1", "/watch/streams/web-1?day=1970-01-01"):
+        days = ("/watch/streams/web-1", "/watch/streams/web-1?day=1970-01-01")
+        for path in ("/watch", "/watch/incidents", "/watch/log", *days):
             page = client.get(path)
             assert page.status_code == 200, path
             for wrong in ("<script>alert", "<img src=x", "\x1b", "\u202e"):
@@ -213,7 +234,7 @@ def test_what_a_host_said_is_text(client: httpx2.Client, watching: RunningServic
 def test_pages_of_the_watch_ask_for_a_login(tmp_path: Path) -> None:
     with running_service(f"sqlite:///{tmp_path / 'ledger.sqlite'}", tmp_path / "state") as service:
         with service.client(None, headers=HTML) as client:
-            for path in ("/watch", "/watch/incidents", "/watch/streams/web-1"):
+            for path in ("/watch", "/watch/incidents", "/watch/log", "/watch/streams/web-1"):
                 assert client.get(path).status_code == 303
         with service.client(None) as program:
             assert program.get("/watch/series.json?stream=a&day=2026-01-05").status_code == 401
