@@ -15,7 +15,7 @@ from harness.model.enums import Reason
 from harness.model.watched import StateChange, StreamState
 from harness.store.database import Database, now_ns
 from harness.store.tables import WATCH_CHANGES, WATCH_STATES, WATCH_STREAMS
-from harness.store.word_age import find_age_s, is_fresh
+from harness.store.word_age import GRID_APART_S, SILENT_INTERVALS, SILENT_S, STORE_S, find_age_s, is_fresh
 from harness.untrusted.plain_text import one_line
 
 _MOST_SENTENCE = 1000
@@ -156,12 +156,18 @@ class WatchStates:
 
     # -- whoever reads
 
-    def read(self, streams: Collection[str]) -> dict[str, StreamWord]:
-        """Read the words about some streams; those that are not watched are left out."""
-        words = [word for names in _split([*streams]) for word in self._read_words(names)]
+    def read(self, streams: Collection[str], *, figures: bool = True) -> dict[str, StreamWord]:
+        """Read the words about some streams; those that are not watched are left out. `figures`: as for `list`."""
+        words = [word for names in _split([*streams]) for word in self._read_words(names, figures=figures)]
         return {word.stream: word for word in words}
 
-    def _read_words(self, streams: Sequence[str] | None, *, figures: bool = True) -> Sequence[StreamWord]:
+    def list_doubtful(self) -> Sequence[StreamWord]:
+        """List the words about streams that are not OK, or are old; without figures, and without untold streams."""
+        return self._read_words(None, figures=False, doubtful=True)
+
+    def _read_words(
+        self, streams: Sequence[str] | None, *, figures: bool = True, doubtful: bool = False
+    ) -> Sequence[StreamWord]:
         stream, others = WATCH_STREAMS.c, ("stream", "epoch", "judging", "latest")
         columns: list[Any] = [column for column in WATCH_STATES.columns if column.name not in others]
         columns.append(_OF.latest if figures else sql.null().label("latest"))
@@ -181,6 +187,8 @@ class WatchStates:
         )
         if streams is not None:
             query = query.where(stream.stream.in_(streams))
+        if doubtful:
+            query = query.where(sql.or_(_OF.state != StreamState.OK.value, sql.not_(_is_recent())))
         return [_to_word(row) for row in self._database.read(lambda db: db.execute(query).all())]
 
     def list_changes(
@@ -245,6 +253,18 @@ def _to_row(line: StateLine) -> dict[str, Any]:
         "judging": dict(line.judging),
         "host": dict(line.host),
     }
+
+
+def _is_recent() -> sql.ColumnElement[bool]:
+    """Whether `is_fresh` holds for a word, in SQL."""
+    interval_s = WATCH_STREAMS.c.interval_s
+    silent_s = sql.case((interval_s * SILENT_INTERVALS > SILENT_S, interval_s * SILENT_INTERVALS), else_=SILENT_S)
+    longest_ns = (silent_s + STORE_S) * 1e9
+    tick_ended_ns = (sql.cast(_OF.tick, sql.Float) + 1) * interval_s * 1e9 + GRID_APART_S * 1e9
+    ages_ns = (now_ns() - _OF.sampled_ns, now_ns() - tick_ended_ns)
+    return sql.and_(
+        *(age_ns <= longest_ns for age_ns in ages_ns), sql.or_(*(age_ns >= -longest_ns for age_ns in ages_ns))
+    )
 
 
 def _to_word(row: Any) -> StreamWord:

@@ -1,7 +1,7 @@
 """Do what the leader of a watch does for its clocks beside planning: incidents, figures of days, pruning."""
 
 import datetime
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import sqlalchemy as sql
 
@@ -41,10 +41,18 @@ class StreamDuties:
         """Find incidents that began, grew or ended, and write them; return a sentence for each.
 
         Writes nothing where this leadership is over. Each second is often enough.
+
+        All streams are read only where one is bad that is in no incident: what good ones have in common tells its
+        cause. Else those of incidents are enough, which may end.
         """
-        conditions = [condition for word in self._states.list(figures=False) if (condition := make_condition(word))]
         now_ns = self._database.read(read_now)
         going_on = self._incidents.list(most=100_000)
+        members = {stream for incident in going_on for stream in incident.streams}
+        bad = [condition for condition in _make_conditions(self._states.list_doubtful()) if condition.kind is not None]
+        if any(condition.stream not in members for condition in bad):
+            conditions = _make_conditions(self._states.list(figures=False))
+        else:
+            conditions = _make_conditions(self._states.read(sorted(members), figures=False).values())
         changed = update_incidents(conditions, going_on, now_ns)
         if not self._incidents.write(changed, leadership=leadership):
             return []
@@ -102,6 +110,10 @@ class StreamDuties:
         self._states.prune(days=KEPT_DAYS)
         self._incidents.prune(days=KEPT_DAYS)
         return []
+
+
+def _make_conditions(words: Iterable[StreamWord]) -> list[Condition]:
+    return [condition for word in words if (condition := make_condition(word))]
 
 
 def make_condition(word: StreamWord) -> Condition | None:

@@ -1,5 +1,6 @@
 """The words about watched clocks: fenced by epoch, kept with their changes, and UNKNOWN when they are old."""
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -12,7 +13,7 @@ from harness.model.incidents import Incident
 from harness.model.watched import StateChange, StreamState
 from harness.store.database import Database
 from harness.store.ledger import Ledger
-from harness.store.tables import WATCH_CHANGES, WATCH_INCIDENTS, WATCH_STATES
+from harness.store.tables import WATCH_CHANGES, WATCH_INCIDENTS, WATCH_STATES, WATCH_STREAMS
 from harness.store.watch_incidents import WatchDays, WatchIncidents
 from harness.store.watch_states import StateLine, WatchStates
 from harness.store.watch_streams import NewStream, WatchStreams
@@ -52,6 +53,25 @@ def line(database: Database, **changes: Any) -> StateLine:
         "host": {"kernel": "6.1"},
     }
     return WatchStates(database).make_line(**{**values, **changes})
+
+
+@pytest.mark.parametrize("interval_s", [0.2, 1.0, 60.0])
+def test_doubtful_words_are_those_that_are_not_ok_or_old(database: Database, interval_s: float) -> None:
+    states, now = WatchStates(database), now_s(database)
+    database.write(lambda db: db.execute(WATCH_STREAMS.update().values(interval_s=interval_s)) and None)
+    states.write([line(database, tick=int(now / interval_s))], [], worker="w1", replayed=False)
+    longest_s = max(15.0, 5 * interval_s) + 5.0
+    for sampled_s, tick_s in itertools.product(
+        (-longest_s - 9, 9 - longest_s, -1, longest_s - 9, longest_s + 9), repeat=2
+    ):
+        tick = int((now + tick_s) / interval_s)
+        moved = WATCH_STATES.update().values(sampled_ns=round((now + sampled_s) * 1e9), tick=tick)
+        database.write(lambda db, moved=moved: db.execute(moved) and None)
+        is_old = states.read(["a"])["a"].old_s is not None
+        assert [word.stream for word in states.list_doubtful()] == (["a"] if is_old else []), (sampled_s, tick_s)
+    broken = WATCH_STATES.update().values(state="broken", sampled_ns=round(now * 1e9), tick=int(now / interval_s))
+    database.write(lambda db: db.execute(broken) and None)
+    assert [(word.stream, word.state) for word in states.list_doubtful()] == [("a", BROKEN)]
 
 
 def test_words_are_read_as_they_were_written(database: Database) -> None:
