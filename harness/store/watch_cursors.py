@@ -74,7 +74,7 @@ class StoredChunk:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lag:
-    """How far a sender is behind. `oldest_s`: age of the oldest chunk that waits; None: none waits."""
+    """The delay of a sender. `oldest_s`: age of the oldest chunk that waits; None: none waits."""
 
     label: str
     lane: Lane

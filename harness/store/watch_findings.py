@@ -29,7 +29,7 @@ class FindingKind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerFinding:
-    """What a worker found out, and what to do about it. `streams`: those that it concerns, at most MOST_STREAMS."""
+    """A discovery of a worker, and what to do about it. `streams`: those that it concerns, at most MOST_STREAMS."""
 
     kind: FindingKind
     sentence: str

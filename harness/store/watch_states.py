@@ -84,7 +84,7 @@ class WatchStates:
         self._database = database
 
     def make_line(self, **values: Any) -> StateLine:
-        """Make a line to write."""
+        """Make the line of a stream's state, for `write`."""
         return StateLine(**values)
 
     # -- a worker writes

@@ -67,7 +67,7 @@ class StreamLine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StreamSums:
-    """What changes whenever streams are added, removed, given another weight, or are to go elsewhere."""
+    """Sums that change whenever streams are added, removed, given another weight, or are to go elsewhere."""
 
     streams: int
     wanted: int
@@ -79,7 +79,7 @@ class StreamSums:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Heartbeat:
-    """What a worker learns by a heartbeat: the epoch of each stream that it has, and the streams that it is to have.
+    """The answer to a heartbeat: the epoch of each stream that it has, and the streams that it is to have.
 
     `left_out`: of those that it has, the ones that nobody is to have: they are beyond all capacity. `mark`: what
     `read_mark` says as long as it is to have the same streams.

@@ -20,7 +20,7 @@ SEVERAL = 3
 
 
 class Kind(StrEnum):
-    """What does not fit together."""
+    """A kind of inconsistency."""
 
     NO_LEADER = "no leader"
     NO_WORKER = "no worker"
@@ -43,7 +43,7 @@ class Kind(StrEnum):
 
 
 class Mend(StrEnum):
-    """What mends an inconsistency without harm, whatever its cause is."""
+    """A remedy that mends an inconsistency without harm, whatever its cause is."""
 
     FREE = "free the stream"  # a lease that is over: another worker may take it already, and the ledger says so then
     REGISTER_ANEW = "register the worker anew"  # at its next heartbeat it takes all its streams with new epochs
@@ -73,7 +73,7 @@ class CheckLimits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inconsistency:
-    """One thing that does not fit together. `mend`: None where a person has to decide.
+    """A contradiction in what the ledger says, or a worker's finding. `mend`: None where a person has to decide.
 
     `streams` and `workers`: all that it concerns; a fault of one worker is one inconsistency, however many its streams.
     `is_logged`: a worker found it, and has told it in the log.
@@ -89,7 +89,7 @@ class Inconsistency:
 
     @property
     def key(self) -> tuple[str, str]:
-        """What names the same inconsistency in two views."""
+        """The name of the same inconsistency in two views."""
         return self.kind.value, self.worker or ""
 
 

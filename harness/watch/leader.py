@@ -23,10 +23,10 @@ _TOLD_ONE_BY_ONE, _REASONS = 20, 4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LeaderStep:
-    """What a leader did. `moves`: the new worker by stream, None for none; `left_out`: streams beyond all capacity.
+    """The result of a leader's step. `moves`: the new worker by stream, None for none.
 
-    `waiting`: moves that wait since many workers failed at once. `entries`: what is to be told in the log. `again_s`:
-    how soon to look again.
+    `left_out`: streams beyond all capacity. `waiting`: moves that wait since many workers failed at once. `entries`:
+    for the log. `again_s`: how soon to look again.
     """
 
     epoch: int

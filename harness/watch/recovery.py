@@ -46,7 +46,7 @@ class Recovery:
 
     @property
     def open(self) -> list[Inconsistency]:
-        """What the latest check found."""
+        """The inconsistencies that the latest check found."""
         return [*self._found.values()]
 
     def follow(self, view: WatchView, inconsistencies: Sequence[Inconsistency]) -> list[LogEntry]:

@@ -117,7 +117,7 @@ def _make_conditions(words: Iterable[StreamWord]) -> list[Condition]:
 
 
 def make_condition(word: StreamWord) -> Condition | None:
-    """Make of a word what incidents are found by; None for a stream of which no word was ever told."""
+    """Make the condition of a stream from its word; None for a stream of which no word was ever told."""
     if word.since_ns is None:
         return None
     traits = {name: str(word.host[name]) for name in TRAITS if name in word.host}

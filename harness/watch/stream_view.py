@@ -72,7 +72,7 @@ class StreamView:
 
     @property
     def remedy(self) -> str | None:
-        """What to do next, as the ladder says; None for a good clock."""
+        """The next step, as the ladder says; None for a good clock."""
         return WATCH_REMEDIES[self.word.reason] if self.word.reason else None
 
 
@@ -207,7 +207,7 @@ def _measure_today(
 
 
 def _end_with_word(changes: Sequence[StateChange], word: StreamWord) -> list[StateChange]:
-    """Add the end of a word that says nothing any more: its stream is unknown since then."""
+    """End the changes of a stream whose word is old: its state is UNKNOWN since then."""
     if word.old_s is None or word.since_ns is None:
         return [*changes]
     tick = int(word.since_ns / 1e9 / word.interval_s)

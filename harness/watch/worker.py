@@ -39,7 +39,10 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerTimes:
-    """How often and how long, s. `store_s`: between two words about each state; `drain_s`: until streams are taken."""
+    """The periods and deadlines of a worker, s.
+
+    `store_s`: between two words about a state; `drain_s`: until others have taken its streams.
+    """
 
     heartbeat_s: float = HEARTBEAT_S
     news_s: float = 0.5  # between two looks, in between, whether there are other streams to have
@@ -53,7 +56,7 @@ class WorkerTimes:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerParts:
-    """What a worker works with."""
+    """The parts that a worker is made of."""
 
     holdings: Holdings
     sources: WatchSources
@@ -71,7 +74,7 @@ class WorkerParts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Step:
-    """What a heartbeat brought. `setups`: of streams that were not known; `saved`: of judges of earlier owners."""
+    """The result of a heartbeat. `setups`: of streams that were not known; `saved`: of judges of earlier owners."""
 
     owned: Mapping[str, int]
     coming: frozenset[str]
