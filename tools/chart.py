@@ -20,11 +20,13 @@ ROOT = Path(__file__).parents[1]
 CLUSTER = ROOT / "deploy" / "cluster"
 CHART = CLUSTER / "chart"
 LABELS = "ptp-harness.labels"
-DESTRUCTIVE = "destructive"
+DESTRUCTIVE, WATCH = "destructive", "watch"
 
 _GENERATED = "# Made from deploy/cluster/{folder}/{file} by `make chart`: change that file.\n"
 _NAME = re.compile(r"^  name: (?P<name>\S+)$", re.MULTILINE)
 _KNOWN_KEYS = {"apiVersion", "kind", "labels", "resources"}
+_REPLICAS, _LAST_FLAG = "  replicas: 2\n", '"--spool-mb", "1024"]\n'
+_IMAGE = '{{ .Values.watch.image | default (printf "ptp-harness:%s" .Chart.AppVersion) | quote }}'
 _NAMESPACE = "namespace: ptp  # that of the base"
 
 VALUES = """\
@@ -52,6 +54,16 @@ submitters: []
 # Let coordinators make and remove namespaces of their own, for suites that do harm. This adds rights that reach beyond
 # the namespace, and a policy that narrows them: see docs/cluster.md.
 destructive: false
+
+# Workers that sample watched clocks, and who leads them: see docs/watch.md. image: ptp-harness of the chart's version,
+# unless another name is given; leaders: 0 where a service leads, which uses the same ledger; flags: more for each
+# worker, such as [--capacity, "500"].
+watch:
+  enabled: false
+  image: ""
+  workers: 2
+  leaders: 2
+  flags: []
 """
 
 SUBMITTERS = """\
@@ -94,10 +106,11 @@ def make_chart() -> dict[str, str]:
         "appVersion": version,
         "kubeVersion": ">= 1.33.0-0",
     }
-    base, destructive = _read_kustomization("base"), _read_kustomization(DESTRUCTIVE)
+    base, destructive, watch = (_read_kustomization(folder) for folder in ("base", DESTRUCTIVE, WATCH))
     (pairs,) = base["labels"]
-    if destructive["labels"] != base["labels"]:
-        raise ValueError(f"deploy/cluster/{DESTRUCTIVE} has other labels than the base")
+    for folder, described in ((DESTRUCTIVE, destructive), (WATCH, watch)):
+        if described["labels"] != base["labels"]:
+            raise ValueError(f"deploy/cluster/{folder} has other labels than the base")
     return {
         "Chart.yaml": yaml.safe_dump(description, sort_keys=False, width=120),
         "values.yaml": VALUES,
@@ -106,6 +119,7 @@ def make_chart() -> dict[str, str]:
         "templates/submitters.yaml": SUBMITTERS,
         **{f"templates/{file}": _make_template("base", file) for file in base["resources"]},
         **{f"templates/{DESTRUCTIVE}-{file}": _make_destructive(file) for file in destructive["resources"]},
+        **{f"templates/{WATCH}-{file}": _make_watch(file, version) for file in watch["resources"]},
     }
 
 
@@ -124,6 +138,26 @@ def _write_labels(pairs: Mapping[str, str]) -> str:
 def _make_destructive(file: str) -> str:
     text = _make_template(DESTRUCTIVE, file).replace(_NAMESPACE, "namespace: {{ .Release.Namespace }}")
     return f"{{{{- if .Values.{DESTRUCTIVE} }}}}\n{text}{{{{- end }}}}\n"
+
+
+def _make_watch(file: str, version: str) -> str:
+    """Make a template of the watch, with the values of its image and its numbers."""
+    text = _make_template(WATCH, file)
+    for part, number in (("worker", "workers"), ("leader", "leaders")):
+        if f"name: ptp-harness-{WATCH}-{part}" in text and _REPLICAS in text:
+            text = _replace(text, _REPLICAS, f"  replicas: {{{{ .Values.watch.{number} }}}}\n")
+            text = _replace(text, f"image: ptp-harness:{version}\n", f"image: {_IMAGE}\n")
+    if _LAST_FLAG in text:
+        flags = "{{- with .Values.watch.flags }}{{ range . }}, {{ . | quote }}{{ end }}{{- end }}"
+        text = _replace(text, _LAST_FLAG, f"{_LAST_FLAG[:-2]}{flags}]\n")
+    return f"{{{{- if .Values.{WATCH}.enabled }}}}\n{text}{{{{- end }}}}\n"
+
+
+def _replace(text: str, old: str, new: str) -> str:
+    """Replace what is in a text once. Raises ValueError where it is not."""
+    if text.count(old) != 1:
+        raise ValueError(f"deploy/cluster/{WATCH} has {text.count(old)} times {old.strip()!r}, and not once")
+    return text.replace(old, new)
 
 
 def _make_template(folder: str, file: str) -> str:

@@ -85,6 +85,7 @@ async def _work(parts: "WorkerParts", metrics_port: int | None) -> None:
 def _make_parts(
     database: "Database", name: str, capacity: float, spool: Path, most_bytes: int, drain_s: float, roles: Path
 ) -> "WorkerParts":
+    from harness.store.watch_findings import WorkerFindings
     from harness.store.watch_samples import WatchSamples
     from harness.store.watch_sources import WatchSources
     from harness.store.watch_states import WatchStates
@@ -108,6 +109,7 @@ def _make_parts(
         sources=WatchSources(database),
         samples=WatchSamples(database),
         states=WatchStates(database),
+        findings=WorkerFindings(database),
         make_judge=StreamJudge,
         program=SamplerProgram.load(roles),
         spool=kept,

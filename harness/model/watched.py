@@ -41,9 +41,13 @@ class TickReading:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StateChange:
-    """A change of a stream's state. `reason`: the ladder's; None where the state is OK, or nobody looked."""
+    """A change of a stream's state. `reason`: the ladder's; None where the state is OK, or nobody looked.
+
+    `interval_ns`: of the grid that the tick is of.
+    """
 
     tick: int
+    interval_ns: int
     state: StreamState
     reason: Reason | None
     sentence: str

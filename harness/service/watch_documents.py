@@ -178,7 +178,8 @@ def incident_document(line: Incident) -> IncidentDocument:
 
 def inconsistency_document(each: Inconsistency) -> InconsistencyDocument:
     """Write an inconsistency."""
-    return InconsistencyDocument.model_validate(asdict(each) | {"streams": [*each.streams]})
+    fields = {name: getattr(each, name) for name in InconsistencyDocument.model_fields}
+    return InconsistencyDocument.model_validate(fields | {"streams": [*each.streams]})
 
 
 def log_document(line: LogLine) -> LogDocument:

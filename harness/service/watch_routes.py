@@ -33,6 +33,7 @@ from harness.store.watch_samples import WatchSamples
 from harness.store.watch_view import WatchedStream, WatchViews
 from harness.untrusted.input_checks import shorten_value
 from harness.watch.consistency import Inconsistency, find_inconsistencies, sort_by_weight
+from harness.watch.grid import to_interval_ns
 from harness.watch.recovery import Recovery
 from harness.watch.status import list_workers as describe_workers
 from harness.watch.status import sum_up
@@ -121,7 +122,8 @@ def list_readings(
             f"from begin to end are {last - first + 1} ticks, and an answer has at most {MOST_READINGS}",
             next_step="ask for a shorter interval, several times",
         )
-    readings = WatchSamples(context.ledger.database).read(stream, first, last)
+    interval_ns = to_interval_ns(line.interval_s)
+    readings = WatchSamples(context.ledger.database).read(stream, first, last, interval_ns=interval_ns)
     return [watch_documents.reading_document(reading, line.interval_s) for reading in readings]
 
 

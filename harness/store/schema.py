@@ -19,7 +19,7 @@ from harness.errors import SetupError
 from harness.store.database import POSTGRESQL, Database, now_ns
 from harness.store.tables import METADATA, VERSIONS
 
-REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008")
+REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009")
 """All migrations in their order: the names of the files in migrations/versions begin with them."""
 
 NEWEST = REVISIONS[-1]

@@ -233,6 +233,7 @@ WATCH_WORKERS = sql.Table(
     sql.Column("registered_ns", sql.BigInteger, nullable=False),
     sql.Column("beat_ns", sql.BigInteger, nullable=False),
     sql.Column("until_ns", sql.BigInteger, nullable=False),  # the end of its lease
+    sql.Column("findings", sql.JSON),  # what it found out about itself and its hosts, while that is so
     postgresql_with=_HALF_FULL,
 )
 WATCH_STREAMS = sql.Table(
@@ -267,6 +268,7 @@ WATCH_CHUNKS = sql.Table(  # what a worker sampled of a stream: one row a minute
     sql.Column("first_tick", sql.BigInteger, primary_key=True),
     sql.Column("epoch", sql.Integer, primary_key=True),  # of two readings of one tick that of the later epoch counts
     sql.Column("last_tick", sql.BigInteger, nullable=False),
+    sql.Column("interval_ns", sql.BigInteger, nullable=False),  # of the grid then: tick x interval is a moment
     sql.Column("worker", sql.String(64), nullable=False),
     sql.Column("replayed", sql.Boolean, nullable=False),  # it was spooled while the ledger was away
     sql.Column("stored_ns", sql.BigInteger, nullable=False, index=True),
@@ -299,6 +301,7 @@ WATCH_CHANGES = sql.Table(  # each change of a stream's state
     sql.Column("sentence", sql.Text, nullable=False),
     sql.Column("replayed", sql.Boolean, nullable=False),  # told only after the ledger was away
     sql.Column("stored_ns", sql.BigInteger, nullable=False, index=True),
+    sql.Column("interval_ns", sql.BigInteger, nullable=False),  # of the grid then
 )
 WATCH_DAYS = sql.Table(  # a stream's day, in UTC: it outlives the chunks
     "watch_days",

@@ -9,7 +9,7 @@ import sqlalchemy as sql
 
 from harness.store.database import Database, now_ns
 from harness.store.owners import read_now
-from harness.store.tables import WATCH_CHUNKS, WATCH_DAYS, WATCH_STREAMS
+from harness.store.tables import WATCH_CHUNKS, WATCH_DAYS
 
 DAY_NS = 86_400_000_000_000
 _OF = WATCH_CHUNKS.c
@@ -20,7 +20,7 @@ ChunkKey = tuple[str, int, int]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FinishedDay:
-    """A day of a stream, in UTC, whose chunks are still in the ledger."""
+    """A day of a stream, in UTC, whose chunks are still in the ledger. `interval_ns`: of the grid of their ticks."""
 
     stream: str
     day: datetime.date
@@ -45,20 +45,15 @@ class WatchArchives:
     def list_finished(self, *, kept_days: int) -> list[FinishedDay]:
         """List the oldest day of each stream that ended `kept_days` ago or earlier, and whose chunks are here.
 
-        Chunks of streams that were removed are left out: without its grid a tick has no time.
+        Chunks of streams that were removed are among them. A day on which a stream had two intervals is listed once
+        for each, one after the other.
         """
-        own = _OF.stream == WATCH_STREAMS.c.stream
-        oldest = sql.select(_OF.last_tick).where(own).order_by(_OF.first_tick, _OF.epoch).limit(1)
-        query = sql.select(
-            WATCH_STREAMS.c.stream, WATCH_STREAMS.c.interval_s, oldest.correlate(WATCH_STREAMS).scalar_subquery()
-        )
 
         def read(db: sql.Connection) -> list[FinishedDay]:
             end_ns = (read_now(db) // DAY_NS - kept_days) * DAY_NS
             days = []
-            for stream, interval_s, tick in db.execute(query).all():
-                interval_ns = max(1, round(interval_s * 1e9))
-                if tick is not None and tick * interval_ns < end_ns:
+            for stream, interval_ns, tick in _list_oldest(db):
+                if tick * interval_ns < end_ns:
                     days.append(FinishedDay(stream=stream, day=_day_of(tick * interval_ns), interval_ns=interval_ns))
             return sorted(days, key=lambda each: (each.day, each.stream))
 
@@ -66,8 +61,11 @@ class WatchArchives:
 
     def list_keys(self, day: FinishedDay) -> list[ChunkKey]:
         """List the chunks that end in a day."""
-        ends = sql.and_(_OF.stream == day.stream, _OF.last_tick >= day.first_tick, _OF.last_tick <= day.last_tick)
-        query = sql.select(_OF.stream, _OF.first_tick, _OF.epoch).where(ends).order_by(_OF.first_tick, _OF.epoch)
+        ends = sql.and_(_OF.last_tick >= day.first_tick, _OF.last_tick <= day.last_tick)
+        query = sql.select(_OF.stream, _OF.first_tick, _OF.epoch).where(
+            _OF.stream == day.stream, _OF.interval_ns == day.interval_ns, ends
+        )
+        query = query.order_by(_OF.first_tick, _OF.epoch)
         rows = self._database.read(lambda db: db.execute(query).all())
         return [(row.stream, row.first_tick, row.epoch) for row in rows]
 
@@ -85,16 +83,36 @@ class WatchArchives:
 
         self._database.write(record)
 
-    def count_left_over(self) -> int:
-        """Count the streams that were removed and still have chunks."""
-        known = sql.exists().where(WATCH_STREAMS.c.stream == _OF.stream)
-        query = sql.select(sql.func.count(_OF.stream.distinct())).where(sql.not_(known))
-        return self._database.read(lambda db: int(db.execute(query).scalar_one()))
-
     def find_archive(self, stream: str, day: datetime.date) -> str | None:
         """Find the file of a day."""
         query = sql.select(WATCH_DAYS.c.archive).where(WATCH_DAYS.c.stream == stream, WATCH_DAYS.c.day == f"{day}")
         return self._database.read(lambda db: db.execute(query).scalar())
+
+
+def _list_oldest(db: sql.Connection) -> list[tuple[str, int, int]]:
+    """List the last tick of the oldest chunk of each stream that has chunks, with the interval of its grid.
+
+    The names are found one after the other in the index: all chunks are many times more. The chunks of a stream with
+    another interval are numbered apart, so its first and its last chunk in the order of ticks show that it has some.
+    """
+    first = sql.select(sql.func.min(_OF.stream).label("stream")).cte("names", recursive=True)
+    behind = sql.select(sql.func.min(_OF.stream)).where(_OF.stream > first.c.stream).correlate(first)
+    names = first.union_all(sql.select(behind.scalar_subquery()).where(first.c.stream.is_not(None)))
+    ends = []
+    for order in (sql.asc, sql.desc):
+        for column in (_OF.interval_ns, _OF.last_tick):
+            end = sql.select(column).where(_OF.stream == names.c.stream).correlate(names)
+            ends.append(end.order_by(order(_OF.first_tick), order(_OF.epoch)).limit(1).scalar_subquery())
+    query = sql.select(names.c.stream, *ends).where(names.c.stream.is_not(None))
+    oldest = []
+    for stream, interval_ns, tick, interval_at_end_ns, _ in db.execute(query).all():
+        if interval_at_end_ns == interval_ns:
+            oldest.append((stream, interval_ns, tick))
+            continue
+        of_each = sql.select(_OF.interval_ns, sql.func.min(_OF.last_tick)).where(_OF.stream == stream)
+        rows = db.execute(of_each.group_by(_OF.interval_ns)).all()
+        oldest.append(min(((stream, *row) for row in rows), key=lambda each: each[1] * each[2]))
+    return oldest
 
 
 def _begin_ns(day: datetime.date) -> int:

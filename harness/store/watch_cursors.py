@@ -16,7 +16,7 @@ import sqlalchemy as sql
 
 from harness.store.database import Database, now_ns
 from harness.store.owners import read_now
-from harness.store.tables import WATCH_CHUNKS, WATCH_CURSORS, WATCH_STREAMS
+from harness.store.tables import WATCH_CHUNKS, WATCH_CURSORS
 
 SETTLED_S = 120.0
 """A server ends a transaction that is idle for 30 s, and `Database.write` gives up after 120 s."""
@@ -52,15 +52,15 @@ class Cursor:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredChunk:
-    """A chunk without its readings. `interval_s`: of its stream's grid; None where the stream is gone."""
+    """A chunk without its readings. `interval_ns`: of the grid of its ticks."""
 
     stream: str
     first_tick: int
     epoch: int
     last_tick: int
+    interval_ns: int
     stored_ns: int
     replayed: bool
-    interval_s: float | None = None
 
     @property
     def key(self) -> tuple[str, int, int]:
@@ -74,7 +74,7 @@ class StoredChunk:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lag:
-    """How far a sender is behind. `oldest_s`: age of the oldest chunk that waits; None: none waits."""
+    """The delay of a sender. `oldest_s`: age of the oldest chunk that waits; None: none waits."""
 
     label: str
     lane: Lane
@@ -127,6 +127,7 @@ class WatchCursors:
         keys = sql.tuple_(own.c.stream, own.c.first_tick, own.c.epoch).in_(sorted(chunk.key for chunk in chunks))
         overlaps = sql.and_(
             _OF.stream == own.c.stream,
+            _OF.interval_ns == own.c.interval_ns,
             sql.or_(_OF.epoch != own.c.epoch, _OF.first_tick != own.c.first_tick),
             _OF.first_tick > own.c.first_tick - MOST_TICKS,
             _OF.first_tick <= own.c.last_tick,
@@ -207,15 +208,14 @@ def _settled_ns(db: sql.Connection) -> int:
 
 
 def _columns() -> Iterable[sql.ColumnElement[object]]:
-    return (WATCH_CHUNKS.c[name] for name in ("stream", "first_tick", "epoch", "last_tick", "stored_ns", "replayed"))
+    names = ("stream", "first_tick", "epoch", "last_tick", "interval_ns", "stored_ns", "replayed")
+    return (WATCH_CHUNKS.c[name] for name in names)
 
 
 def _list_waiting(db: sql.Connection, cursor: Cursor, most: int) -> list[StoredChunk]:
-    interval = WATCH_STREAMS.c.interval_s
     after_ns = min(cursor.through_ns, _settled_ns(db))
     query = (
-        sql.select(*_columns(), interval)
-        .select_from(WATCH_CHUNKS.outerjoin(WATCH_STREAMS, WATCH_STREAMS.c.stream == _OF.stream))
+        sql.select(*_columns())
         .where(_OF.stored_ns > after_ns, _OF.replayed == sql.literal(cursor.lane is Lane.REPLAYED))
         .order_by(_OF.stored_ns, _OF.stream, _OF.first_tick, _OF.epoch)
         .limit(most + len(cursor.sent))

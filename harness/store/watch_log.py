@@ -29,6 +29,7 @@ class LogKind(StrEnum):
     RECOVERY = "recovery"  # recovery mode begins or ends
     FAULT = "fault"  # the leader itself could not go on
     DUTY = "duty"  # what another duty of the leader did: incidents, deliveries
+    FINDING = "finding"  # what a worker found out about itself or its hosts
     NAME_TAKEN = "name taken"  # a second process came with the name of a worker that lives
 
 
@@ -60,24 +61,8 @@ class WatchLog:
 
     def add(self, entries: Sequence[LogEntry], *, epoch: int = 0) -> None:
         """Add entries, in one transaction; long texts are cut."""
-        rows = [
-            {
-                "epoch": epoch,
-                "kind": entry.kind.value,
-                "stream": entry.stream,
-                "worker": entry.worker,
-                "sentence": printable(entry.sentence)[:2000],
-            }
-            for entry in entries
-        ]
-        insert = WATCH_LOG.insert().values(logged_ns=now_ns())
-
-        def add(db: sql.Connection) -> None:
-            for first in range(0, len(rows), _AT_ONCE):
-                db.execute(insert, rows[first : first + _AT_ONCE])
-
-        if rows:
-            self._database.write(add)
+        if entries:
+            self._database.write(lambda db: add_entries(db, entries, epoch=epoch))
 
     def list_lines(
         self,
@@ -117,3 +102,20 @@ class WatchLog:
         newest = sql.select(_OF.number).order_by(_OF.number.desc()).offset(entries).limit(1).scalar_subquery()
         gone = sql.delete(WATCH_LOG).where(sql.or_(too_old, _OF.number <= newest))
         return self._database.write(lambda db: db.execute(gone).rowcount)
+
+
+def add_entries(db: sql.Connection, entries: Sequence[LogEntry], *, epoch: int = 0) -> None:
+    """Add entries within a transaction; long texts are cut."""
+    rows = [
+        {
+            "epoch": epoch,
+            "kind": entry.kind.value,
+            "stream": entry.stream,
+            "worker": entry.worker,
+            "sentence": printable(entry.sentence)[:2000],
+        }
+        for entry in entries
+    ]
+    insert = WATCH_LOG.insert().values(logged_ns=now_ns())
+    for first in range(0, len(rows), _AT_ONCE):
+        db.execute(insert, rows[first : first + _AT_ONCE])

@@ -28,11 +28,12 @@ ChunkKey = tuple[str, int, int]
 class Chunk:
     """The readings that one owner took of a stream, in the order of their ticks; ticks may be missing.
 
-    `first_tick` and `last_tick` bound the readings; `epoch`: of the owner.
+    `first_tick` and `last_tick` bound the readings; `epoch`: of the owner; `interval_ns`: of the grid of these ticks.
     """
 
     stream: str
     epoch: int
+    interval_ns: int
     first_tick: int
     last_tick: int
     readings: Sequence[TickReading]
@@ -48,6 +49,7 @@ class PackedChunk:
 
     stream: str
     epoch: int
+    interval_ns: int
     first_tick: int
     last_tick: int
     columns: bytes
@@ -74,6 +76,7 @@ class WatchSamples:
                 "first_tick": chunk.first_tick,
                 "epoch": chunk.epoch,
                 "last_tick": chunk.last_tick,
+                "interval_ns": chunk.interval_ns,
                 "worker": worker,
                 "replayed": replayed,
                 "readings": chunk.columns,
@@ -89,18 +92,30 @@ class WatchSamples:
         if rows:
             self._database.write(store)
 
-    def read(self, stream: str, first_tick: int, last_tick: int) -> list[TickReading]:
+    def read(self, stream: str, first_tick: int, last_tick: int, *, interval_ns: int) -> list[TickReading]:
         """Read a stream from one tick to another, both included: one reading a tick, that of the latest epoch.
+
+        `interval_ns`: of the grid of these ticks. What was sampled on another one, before the stream was removed and
+        added again, is left out.
 
         Raises HarnessError for a chunk that is damaged.
         """
         begins = _OF.first_tick.between(first_tick - MOST_READINGS, last_tick)
         query = sql.select(_OF.first_tick, _OF.readings).where(
-            _OF.stream == stream, begins, _OF.last_tick >= first_tick
+            _OF.stream == stream, begins, _OF.last_tick >= first_tick, _OF.interval_ns == interval_ns
         )
         rows = self._database.read(lambda db: db.execute(query.order_by(_OF.epoch, _OF.first_tick)).all())
         merged = {reading.tick: reading for row in rows for reading in _decode(row.readings, stream, row.first_tick)}
         return [merged[tick] for tick in sorted(merged) if first_tick <= tick <= last_tick]
+
+    def find_first_tick(self, stream: str, first_tick: int, last_tick: int, *, interval_ns: int) -> int | None:
+        """Find the first tick within others of which a stream has a chunk; None without one."""
+        begins = _OF.first_tick.between(first_tick - MOST_READINGS, last_tick)
+        query = sql.select(_OF.first_tick).where(
+            _OF.stream == stream, begins, _OF.last_tick >= first_tick, _OF.interval_ns == interval_ns
+        )
+        begin = self._database.read(lambda db: db.execute(query.order_by(_OF.first_tick).limit(1)).scalar())
+        return None if begin is None else max(begin, first_tick)
 
     def read_chunks(self, keys: Iterable[ChunkKey]) -> list[Chunk]:
         """Read chunks by their keys, in the order of these; those that are gone are left out."""
@@ -112,6 +127,7 @@ class WatchSamples:
                 Chunk(
                     stream=row.stream,
                     epoch=row.epoch,
+                    interval_ns=row.interval_ns,
                     first_tick=row.first_tick,
                     last_tick=row.last_tick,
                     readings=_decode(row.readings, row.stream, row.first_tick),
@@ -151,6 +167,7 @@ def pack_chunk(chunk: Chunk) -> PackedChunk:
     return PackedChunk(
         stream=chunk.stream,
         epoch=chunk.epoch,
+        interval_ns=chunk.interval_ns,
         first_tick=chunk.first_tick,
         last_tick=chunk.last_tick,
         columns=ReadingRows(chunk.readings).encode(),

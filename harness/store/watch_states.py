@@ -15,7 +15,7 @@ from harness.model.enums import Reason
 from harness.model.watched import StateChange, StreamState
 from harness.store.database import Database, now_ns
 from harness.store.tables import WATCH_CHANGES, WATCH_STATES, WATCH_STREAMS
-from harness.store.word_age import find_age_s, is_fresh
+from harness.store.word_age import GRID_APART_S, SILENT_INTERVALS, SILENT_S, STORE_S, find_age_s, is_fresh
 from harness.untrusted.plain_text import one_line
 
 _MOST_SENTENCE = 1000
@@ -84,7 +84,7 @@ class WatchStates:
         self._database = database
 
     def make_line(self, **values: Any) -> StateLine:
-        """Make a line to write."""
+        """Make the line of a stream's state, for `write`."""
         return StateLine(**values)
 
     # -- a worker writes
@@ -132,6 +132,7 @@ class WatchStates:
             {
                 "stream": stream,
                 "tick": change.tick,
+                "interval_ns": change.interval_ns,
                 "epoch": epoch,
                 "state": change.state.value,
                 "reason": change.reason and change.reason.value,
@@ -155,12 +156,18 @@ class WatchStates:
 
     # -- whoever reads
 
-    def read(self, streams: Collection[str]) -> dict[str, StreamWord]:
-        """Read the words about some streams; those that are not watched are left out."""
-        words = [word for names in _split([*streams]) for word in self._read_words(names)]
+    def read(self, streams: Collection[str], *, figures: bool = True) -> dict[str, StreamWord]:
+        """Read the words about some streams; those that are not watched are left out. `figures`: as for `list`."""
+        words = [word for names in _split([*streams]) for word in self._read_words(names, figures=figures)]
         return {word.stream: word for word in words}
 
-    def _read_words(self, streams: Sequence[str] | None, *, figures: bool = True) -> Sequence[StreamWord]:
+    def list_doubtful(self) -> Sequence[StreamWord]:
+        """List the words about streams that are not OK, or are old; without figures, and without untold streams."""
+        return self._read_words(None, figures=False, doubtful=True)
+
+    def _read_words(
+        self, streams: Sequence[str] | None, *, figures: bool = True, doubtful: bool = False
+    ) -> Sequence[StreamWord]:
         stream, others = WATCH_STREAMS.c, ("stream", "epoch", "judging", "latest")
         columns: list[Any] = [column for column in WATCH_STATES.columns if column.name not in others]
         columns.append(_OF.latest if figures else sql.null().label("latest"))
@@ -180,25 +187,32 @@ class WatchStates:
         )
         if streams is not None:
             query = query.where(stream.stream.in_(streams))
+        if doubtful:
+            query = query.where(sql.or_(_OF.state != StreamState.OK.value, sql.not_(_is_recent())))
         return [_to_word(row) for row in self._database.read(lambda db: db.execute(query).all())]
 
     def list_changes(
         self, streams: Collection[str] | None = None, *, since_ns: int | None = None, most: int = 1000
     ) -> Sequence[ChangeLine]:
-        """List changes, the newest first by their ticks within a stream: of some streams, stored since a moment."""
+        """List changes, the newest first by their moments within a stream: of some streams, stored since a moment."""
         of = WATCH_CHANGES.c
         query = sql.select(WATCH_CHANGES).order_by(of.stored_ns.desc(), of.tick.desc(), of.epoch.desc()).limit(most)
         if streams is not None:
             query = query.where(of.stream.in_([*streams]))
-            query = query.order_by(None).order_by(of.tick.desc(), of.epoch.desc())
+            query = query.order_by(None).order_by((of.tick * of.interval_ns).desc(), of.epoch.desc())
         if since_ns is not None:
             query = query.where(of.stored_ns >= since_ns)
         return [_to_change(row) for row in self._database.read(lambda db: db.execute(query).all())]
 
-    def list_changes_between(self, stream: str, first_tick: int, last_tick: int) -> Sequence[ChangeLine]:
-        """List the changes of a stream within ticks, and the last one before them, in the order of their ticks."""
+    def list_changes_between(
+        self, stream: str, first_tick: int, last_tick: int, *, interval_ns: int
+    ) -> Sequence[ChangeLine]:
+        """List the changes of a stream within ticks, and the last one before them, in the order of their ticks.
+
+        `interval_ns`: of the grid of these ticks; changes on another one are left out.
+        """
         of = WATCH_CHANGES.c
-        ours = sql.select(WATCH_CHANGES).where(of.stream == stream)
+        ours = sql.select(WATCH_CHANGES).where(of.stream == stream, of.interval_ns == interval_ns)
         within = ours.where(of.tick.between(first_tick, last_tick)).order_by(of.tick, of.epoch)
         before = ours.where(of.tick < first_tick).order_by(of.tick.desc(), of.epoch.desc()).limit(1)
         rows = self._database.read(lambda db: [*db.execute(before).all(), *db.execute(within).all()])
@@ -239,6 +253,18 @@ def _to_row(line: StateLine) -> dict[str, Any]:
         "judging": dict(line.judging),
         "host": dict(line.host),
     }
+
+
+def _is_recent() -> sql.ColumnElement[bool]:
+    """Whether `is_fresh` holds for a word, in SQL."""
+    interval_s = WATCH_STREAMS.c.interval_s
+    silent_s = sql.case((interval_s * SILENT_INTERVALS > SILENT_S, interval_s * SILENT_INTERVALS), else_=SILENT_S)
+    longest_ns = (silent_s + STORE_S) * 1e9
+    tick_ended_ns = (sql.cast(_OF.tick, sql.Float) + 1) * interval_s * 1e9 + GRID_APART_S * 1e9
+    ages_ns = (now_ns() - _OF.sampled_ns, now_ns() - tick_ended_ns)
+    return sql.and_(
+        *(age_ns <= longest_ns for age_ns in ages_ns), sql.or_(*(age_ns >= -longest_ns for age_ns in ages_ns))
+    )
 
 
 def _to_word(row: Any) -> StreamWord:
@@ -285,7 +311,11 @@ def _to_word(row: Any) -> StreamWord:
 
 def _to_change(row: Any) -> ChangeLine:
     change = StateChange(
-        tick=row.tick, state=_to_state(row.state), reason=_to_reason(row.reason), sentence=row.sentence
+        tick=row.tick,
+        interval_ns=row.interval_ns,
+        state=_to_state(row.state),
+        reason=_to_reason(row.reason),
+        sentence=row.sentence,
     )
     return ChangeLine(
         stream=row.stream, epoch=row.epoch, change=change, replayed=bool(row.replayed), stored_ns=row.stored_ns

@@ -16,7 +16,8 @@ import sqlalchemy as sql
 from harness.errors import ConflictError
 from harness.store.database import Database, now_ns
 from harness.store.owners import name_user
-from harness.store.tables import WATCH_LEADER, WATCH_STREAMS, WATCH_WORKERS
+from harness.store.tables import WATCH_CHUNKS, WATCH_LEADER, WATCH_STATES, WATCH_STREAMS, WATCH_WORKERS
+from harness.store.watch_findings import WorkerFinding, read_findings
 from harness.store.watch_log import LogEntry, LogKind, WatchLog
 
 LEASE_S, HEARTBEAT_S = 6.0, 2.0
@@ -37,7 +38,7 @@ class NewStream:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerLine:
-    """A worker. `lives`: its lease has not ended; `silent_s`: since its last heartbeat."""
+    """A worker. `lives`: its lease has not ended; `silent_s`: since its last heartbeat; `findings`: its own."""
 
     worker: str
     registration: int
@@ -49,6 +50,7 @@ class WorkerLine:
     draining: bool
     lives: bool
     silent_s: float
+    findings: Sequence[WorkerFinding] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +67,7 @@ class StreamLine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StreamSums:
-    """What changes whenever streams are added, removed, given another weight, or are to go elsewhere."""
+    """Sums that change whenever streams are added, removed, given another weight, or are to go elsewhere."""
 
     streams: int
     wanted: int
@@ -77,7 +79,7 @@ class StreamSums:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Heartbeat:
-    """What a worker learns by a heartbeat: the epoch of each stream that it has, and the streams that it is to have.
+    """The answer to a heartbeat: the epoch of each stream that it has, and the streams that it is to have.
 
     `left_out`: of those that it has, the ones that nobody is to have: they are beyond all capacity. `mark`: what
     `read_mark` says as long as it is to have the same streams.
@@ -103,7 +105,10 @@ class WatchStreams:
     # -- streams
 
     def add(self, streams: Sequence[NewStream], *, by: str | None = None) -> list[str]:
-        """Add streams; return the names of those that were there already, which stay as they are."""
+        """Add streams; return the names of those that were there already, which stay as they are.
+
+        One that was removed before goes on with later epochs, and without the word that was told about it then.
+        """
 
         def add(db: sql.Connection) -> list[str]:
             names = [stream.stream for stream in streams]
@@ -120,8 +125,10 @@ class WatchStreams:
                 for stream in streams
                 if stream.stream not in there
             ]
+            epochs = _end_earlier(db, [str(row["stream"]) for row in rows])
             if rows:
-                db.execute(WATCH_STREAMS.insert().values(added_ns=now_ns()), rows)
+                new = [{**row, "epoch": epochs.get(str(row["stream"]), 0)} for row in rows]
+                db.execute(WATCH_STREAMS.insert().values(added_ns=now_ns()), new)
             return sorted(there)
 
         return self._database.write(add)
@@ -180,6 +187,7 @@ class WatchStreams:
         Raises ConflictError where another process that lives has this name.
         """
         values = {"capacity": capacity, "score": score, "process": process, "version": version, "load": 0.0}
+        values |= {"findings": None}
 
         def register(db: sql.Connection) -> int:
             there = db.execute(self._workers().where(WATCH_WORKERS.c.worker == worker).with_for_update()).first()
@@ -296,6 +304,7 @@ class WatchStreams:
                 draining=row.draining,
                 lives=bool(row.lives),
                 silent_s=row.silent_ns / 1e9,
+                findings=read_findings(row.findings),
             )
             for row in rows
         ]
@@ -363,6 +372,18 @@ class WatchStreams:
 
     def _renewed(self) -> dict[str, Any]:
         return {"beat_ns": now_ns(), "until_ns": now_ns() + self._lease_ns}
+
+
+def _end_earlier(db: sql.Connection, names: Sequence[str]) -> dict[str, int]:
+    """Remove the words about streams that were removed and are added again; return the latest epoch of each."""
+    word = sql.select(WATCH_STATES.c.stream, WATCH_STATES.c.epoch).where(WATCH_STATES.c.stream.in_(names))
+    epochs = {row.stream: row.epoch for row in db.execute(word).all()}
+    db.execute(sql.delete(WATCH_STATES).where(WATCH_STATES.c.stream.in_(names)))
+    of = WATCH_CHUNKS.c
+    for stream in names:
+        latest = sql.select(sql.func.max(of.epoch)).where(of.stream == stream)
+        epochs[stream] = max(epochs.get(stream, 0), db.execute(latest).scalar() or 0)
+    return epochs
 
 
 def goes_on(until_ns: sql.ColumnElement[Any], lease_ns: int) -> sql.ColumnElement[bool]:

@@ -18,7 +18,7 @@ _OF = WATCH_INCIDENTS.c
 
 
 class Moment(StrEnum):
-    """What is told of an incident."""
+    """A moment of an incident that is told."""
 
     BEGAN = "began"
     ENDED = "ended"
@@ -26,7 +26,7 @@ class Moment(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Telling:
-    """How a moment was told, or was tried to. `told_ns`: None: not yet; `next_ns`: not to be tried before."""
+    """The tries to tell a moment. `told_ns`: None: not yet; `next_ns`: not to be tried before."""
 
     told_ns: int | None = None
     tries: int = 0
@@ -56,7 +56,7 @@ class Untold:
 
 
 class IncidentTellings:
-    """Who was told what of the incidents of a ledger. `receiver` names who is told."""
+    """The record of who was told what of a ledger's incidents. `receiver` names who is told."""
 
     def __init__(self, database: Database) -> None:
         self._database = database

@@ -59,7 +59,7 @@ class StrangeSamples(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LeaderLine:
-    """Who leads, or led until `until_ns`."""
+    """The process that leads, or led until `until_ns`."""
 
     process: str
     epoch: int
@@ -69,7 +69,7 @@ class LeaderLine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WatchView:
-    """What the ledger says at `at_ns`. `names_taken`: the names with which a second process came of late."""
+    """The content of the ledger at `at_ns`. `names_taken`: the names with which a second process came of late."""
 
     at_ns: int
     lease_s: float
@@ -82,7 +82,7 @@ class WatchView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplayLine:
-    """What a worker stored of late that it had spooled: chunks, and when the latest of them came."""
+    """Chunks that a worker had spooled and stored of late, and when the latest of them came."""
 
     worker: str
     chunks: int

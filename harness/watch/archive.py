@@ -11,7 +11,7 @@ import io
 import logging
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -26,12 +26,17 @@ from harness.store.watch_samples import WatchSamples
 from harness.untrusted.plain_text import printable
 
 KEPT_DAYS = 2
-FORMAT = "1"
+FORMAT = "2"
 _MOST_BYTES = 256 << 20
 _STEP_S = 60.0
 _COLUMNS = [field.name for field in fields(TickReading)]
 _FLAG = "follows_phc"
+_INTERVAL = "interval_ns"
 _log = logging.getLogger(__name__)
+
+
+Samples = Mapping[int, Sequence[TickReading]]
+"""Readings in the order of their ticks, by the interval of the grid of these, ns: as a rule there is one."""
 
 
 class ArchiveError(SetupError):
@@ -72,19 +77,21 @@ class SampleArchive:
                 break
         return told
 
-    def read_day(self, stream: str, day: datetime.date) -> list[TickReading]:
+    def read_day(self, stream: str, day: datetime.date) -> Samples:
         """Read the samples of an archived day; none where it was not archived. Raises ArchiveError, StoreAwayError."""
         archive = self._archives.find_archive(stream, day)
-        return [] if archive is None else read_archive(self._store, archive)
+        return {} if archive is None else read_archive(self._store, archive)
 
     def _archive(self, day: FinishedDay) -> str:
         keys = self._archives.list_keys(day)
-        readings = self._samples.read(day.stream, day.first_tick, day.last_tick)
-        before = {reading.tick: reading for reading in self.read_day(day.stream, day.day)}
-        merged = {reading.tick: reading for reading in readings} | before
-        archive = write_archive(self._store, day, [merged[tick] for tick in sorted(merged)])
+        readings = self._samples.read(day.stream, day.first_tick, day.last_tick, interval_ns=day.interval_ns)
+        before = self.read_day(day.stream, day.day)
+        merged = {reading.tick: reading for reading in (*readings, *before.get(day.interval_ns, ()))}
+        samples = {**before, day.interval_ns: [merged[tick] for tick in sorted(merged)]}
+        archive = write_archive(self._store, day, samples)
         self._archives.record(day, archive, keys)
-        return f"{day.day} of {printable(day.stream)}: {len(merged)} samples are in {self._store.label}"
+        count = sum(len(each) for each in samples.values())
+        return f"{day.day} of {printable(day.stream)}: {count} samples are in {self._store.label}"
 
 
 def require_parquet() -> None:
@@ -98,9 +105,9 @@ def require_parquet() -> None:
         ) from error
 
 
-def write_archive(store: ObjectStore, day: FinishedDay, readings: Sequence[TickReading]) -> str:
+def write_archive(store: ObjectStore, day: FinishedDay, samples: Samples) -> str:
     """Write the file of a day; return its reference: the name in the store, and its SHA-256."""
-    content = encode_day(day, readings)
+    content = encode_day(day, samples)
     digest = hashlib.sha256(content).hexdigest()
     name = f"watch/{day.day}/{quote(day.stream, safe='')}.{digest[:16]}.parquet"
     reference = f"{name}#sha256={digest}"
@@ -112,42 +119,52 @@ def write_archive(store: ObjectStore, day: FinishedDay, readings: Sequence[TickR
     return reference
 
 
-def read_archive(store: ObjectStore, reference: str) -> list[TickReading]:
+def read_archive(store: ObjectStore, reference: str) -> Samples:
     """Read a file by its reference. Raises ArchiveError for one that is not what was written."""
     return decode_day(_read_checked(store, reference), reference)
 
 
-def encode_day(day: FinishedDay, readings: Sequence[TickReading]) -> bytes:
-    """Encode a day as Parquet: a row a sample, in the order of ticks, with `utc_ns`, the begin of its tick."""
+def encode_day(day: FinishedDay, samples: Samples) -> bytes:
+    """Encode a day as Parquet: a row a sample, in the order of time, with `utc_ns`, the begin of its tick."""
     import pyarrow
     from pyarrow import parquet
 
     types = {name: pyarrow.bool_() if name == _FLAG else pyarrow.int64() for name in _COLUMNS}
+    rows = [(interval_ns, reading) for interval_ns, readings in samples.items() for reading in readings]
+    rows.sort(key=lambda row: row[0] * row[1].tick)
     columns: dict[str, Any] = {
-        name: pyarrow.array([getattr(reading, name) for reading in readings], kind) for name, kind in types.items()
+        name: pyarrow.array([getattr(reading, name) for _, reading in rows], kind) for name, kind in types.items()
     }
-    columns["utc_ns"] = pyarrow.array([reading.tick * day.interval_ns for reading in readings], pyarrow.int64())
-    about = {"format": FORMAT, "stream": day.stream, "day": f"{day.day}", "interval_ns": f"{day.interval_ns}"}
+    columns["utc_ns"] = pyarrow.array([reading.tick * interval_ns for interval_ns, reading in rows], pyarrow.int64())
+    columns[_INTERVAL] = pyarrow.array([interval_ns for interval_ns, _ in rows], pyarrow.int64())
+    about = {"format": FORMAT, "stream": day.stream, "day": f"{day.day}"}
     table = pyarrow.table(columns).replace_schema_metadata({f"ptp-harness.{key}": about[key] for key in about})
     buffer = io.BytesIO()
     parquet.write_table(table, buffer, compression="zstd")
     return buffer.getvalue()
 
 
-def decode_day(content: bytes, name: str) -> list[TickReading]:
-    """Decode the samples of a day. Raises ArchiveError."""
+def decode_day(content: bytes, name: str) -> Samples:
+    """Decode the samples of a day, of FORMAT or of format 1, which has one interval. Raises ArchiveError."""
     import pyarrow
     from pyarrow import parquet
 
     try:
-        table = parquet.read_table(pyarrow.BufferReader(content), columns=_COLUMNS)
+        table = parquet.read_table(pyarrow.BufferReader(content))
         columns = [table.column(column).to_pylist() for column in _COLUMNS]
-    except (pyarrow.ArrowException, KeyError, OSError) as error:
+        if _INTERVAL in table.column_names:
+            intervals = table.column(_INTERVAL).to_pylist()
+        else:
+            intervals = [int((table.schema.metadata or {})[b"ptp-harness.interval_ns"])] * table.num_rows
+    except (pyarrow.ArrowException, KeyError, ValueError, OSError) as error:
         raise ArchiveError(
             f"the archived samples {name} cannot be read: {printable(f'{error}'[:300])}",
             next_step="see who wrote this file: it is not one of this version",
         ) from error
-    return [TickReading(**dict(zip(_COLUMNS, row, strict=True))) for row in zip(*columns, strict=True)]
+    samples: dict[int, list[TickReading]] = {}
+    for interval_ns, *row in zip(intervals, *columns, strict=True):
+        samples.setdefault(interval_ns, []).append(TickReading(**dict(zip(_COLUMNS, row, strict=True))))
+    return samples
 
 
 def _read_checked(store: ObjectStore, reference: str) -> bytes:

@@ -44,7 +44,7 @@ class CircuitOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CircuitSnapshot:
-    """What a circuit is doing. `failed`: calls that failed so far, by cause; `refused`: those that were not made."""
+    """The state of a circuit. `failed`: calls that failed so far, by cause; `refused`: those that were not made."""
 
     state: CircuitState
     latest_cause: str | None

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from harness.store.watch_findings import FindingKind
 from harness.store.watch_streams import WorkerLine
 from harness.store.watch_view import StrangeSamples, WatchView
 
@@ -19,7 +20,7 @@ SEVERAL = 3
 
 
 class Kind(StrEnum):
-    """What does not fit together."""
+    """A kind of inconsistency."""
 
     NO_LEADER = "no leader"
     NO_WORKER = "no worker"
@@ -34,10 +35,15 @@ class Kind(StrEnum):
     GRID_OFF = "grid off"
     OTHER_VERSION = "other version"
     SAME_NAME = "same name"
+    CUT_OFF = FindingKind.CUT_OFF.value
+    SPOOL_THINNED = FindingKind.SPOOL_THINNED.value
+    SPOOL_UNUSABLE = FindingKind.SPOOL_UNUSABLE.value
+    OTHER_SAMPLER = FindingKind.OTHER_SAMPLER.value
+    HOST_KEY = FindingKind.HOST_KEY.value
 
 
 class Mend(StrEnum):
-    """What mends an inconsistency without harm, whatever its cause is."""
+    """A remedy that mends an inconsistency without harm, whatever its cause is."""
 
     FREE = "free the stream"  # a lease that is over: another worker may take it already, and the ledger says so then
     REGISTER_ANEW = "register the worker anew"  # at its next heartbeat it takes all its streams with new epochs
@@ -67,9 +73,10 @@ class CheckLimits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inconsistency:
-    """One thing that does not fit together. `mend`: None where a person has to decide.
+    """A contradiction in what the ledger says, or a worker's finding. `mend`: None where a person has to decide.
 
     `streams` and `workers`: all that it concerns; a fault of one worker is one inconsistency, however many its streams.
+    `is_logged`: a worker found it, and has told it in the log.
     """
 
     kind: Kind
@@ -78,10 +85,11 @@ class Inconsistency:
     worker: str | None = None
     streams: Sequence[str] = ()
     mend: Mend | None = None
+    is_logged: bool = False
 
     @property
     def key(self) -> tuple[str, str]:
-        """What names the same inconsistency in two views."""
+        """The name of the same inconsistency in two views."""
         return self.kind.value, self.worker or ""
 
 
@@ -109,13 +117,15 @@ def find_inconsistencies(
     workers = {worker.worker: worker for worker in view.workers}
     serving = {name for name, worker in workers.items() if worker.lives and not worker.draining}
     found = _look_at_streams(view, workers, serving, limits)
-    return [
+    inconsistencies = [
         *_check_leader(view, serving),
         *_describe_streams(found, view, workers, serving),
         *_check_strange(view, workers, 2 * view.lease_s),
         *_check_grids(found, limits),
         *_check_workers(view, version),
     ]
+    keys = {each.key for each in inconsistencies}
+    return inconsistencies + [each for each in _list_findings(view) if each.key not in keys]
 
 
 def _look_at_streams(
@@ -218,7 +228,7 @@ def _describe_streams(
     if found.orphans:
         yield Inconsistency(
             kind=Kind.ORPHAN,
-            sentence=f"no worker that is there is to have {_name(found.orphans)}, though there is room",
+            sentence=f"no worker that is there is to have {name_streams(found.orphans)}, though there is room",
             recommendation="the leader assigns them within seconds: see whether it goes on (log of `watch serve`)",
             streams=tuple(found.orphans),
         )
@@ -227,14 +237,14 @@ def _describe_streams(
         capacity = sum(worker.capacity for worker in view.workers if worker.worker in serving)
         yield Inconsistency(
             kind=Kind.BEYOND_CAPACITY,
-            sentence=f"{_name(found.left_out)} left out: {weight:g} of weight for a capacity of {capacity:g}",
+            sentence=f"{name_streams(found.left_out)} left out: {weight:g} of weight for a capacity of {capacity:g}",
             recommendation="start another worker, or one with a larger --capacity",
             streams=tuple(found.left_out),
         )
     if found.stale:
         yield Inconsistency(
             kind=Kind.STALE_LEASE,
-            sentence=f"the lease of {_name(found.stale)} is over, and the ledger still names an owner",
+            sentence=f"the lease of {name_streams(found.stale)} is over, and the ledger still names an owner",
             recommendation="free them: `ptp-harness watch check --mend`",
             streams=tuple(found.stale),
             mend=Mend.FREE,
@@ -242,7 +252,7 @@ def _describe_streams(
     for worker, streams in sorted(found.not_taken.items()):
         yield Inconsistency(
             kind=Kind.NOT_TAKEN,
-            sentence=f"the worker {worker} lives, and does not take {_name(streams)}, which nobody has",
+            sentence=f"the worker {worker} lives, and does not take {name_streams(streams)}, which nobody has",
             recommendation=f"let {worker} register anew; if that does not help, end it",
             worker=worker,
             streams=tuple(streams),
@@ -251,7 +261,7 @@ def _describe_streams(
     for worker, streams in sorted(found.waiting.items()):
         yield Inconsistency(
             kind=Kind.HANDOFF_WAITS,
-            sentence=f"the worker {worker} does not take {_name(streams)}; the owner goes on",
+            sentence=f"the worker {worker} does not take {name_streams(streams)}; the owner goes on",
             recommendation=f"see whether {worker} on {workers[worker].process} reaches these hosts as the owner does",
             worker=worker,
             streams=tuple(streams),
@@ -259,7 +269,7 @@ def _describe_streams(
     for worker, streams in sorted(found.silent.items()):
         yield Inconsistency(
             kind=Kind.NO_SAMPLES,
-            sentence=f"the worker {worker} has {_name(streams)}, and nothing of them is stored",
+            sentence=f"the worker {worker} has {name_streams(streams)}, and nothing of them is stored",
             recommendation=f"read the log of {worker}; if it stores nothing of any stream, let it register anew",
             worker=worker,
             streams=tuple(streams),
@@ -278,7 +288,7 @@ def _check_strange(view: WatchView, workers: Mapping[str, WorkerLine], handover_
         lives = worker in workers and workers[worker].lives
         yield Inconsistency(
             kind=Kind.DOUBLE,
-            sentence=f"the worker {worker} stored samples of {_name(streams)} with the epoch of another owner",
+            sentence=f"the worker {worker} stored samples of {name_streams(streams)} with the epoch of another owner",
             recommendation=f"let {worker} register anew" if lives else f"end the process of {worker}, wherever it runs",
             worker=worker,
             streams=tuple(streams),
@@ -288,7 +298,7 @@ def _check_strange(view: WatchView, workers: Mapping[str, WorkerLine], handover_
         lives = worker in workers and workers[worker].lives
         yield Inconsistency(
             kind=Kind.UNKNOWN_HOLDING,
-            sentence=f"the worker {worker} goes on to sample {_name(streams)}, which the ledger gave to another",
+            sentence=f"the worker {worker} goes on to sample {name_streams(streams)}, which the ledger gave to another",
             recommendation=f"let {worker} register anew" if lives else f"end the process of {worker}, wherever it runs",
             worker=worker,
             streams=tuple(streams),
@@ -338,7 +348,21 @@ def _check_workers(view: WatchView, version: str) -> Iterator[Inconsistency]:
         )
 
 
-def _name(streams: Sequence[str]) -> str:
+def _list_findings(view: WatchView) -> Iterator[Inconsistency]:
+    """List what the workers that live have found out themselves."""
+    for worker in view.workers:
+        for finding in worker.findings if worker.lives else ():
+            yield Inconsistency(
+                kind=Kind(finding.kind.value),
+                sentence=finding.sentence,
+                recommendation=finding.recommendation,
+                worker=worker.worker,
+                streams=tuple(finding.streams),
+                is_logged=True,
+            )
+
+
+def name_streams(streams: Sequence[str]) -> str:
     """Name a few streams, and count the rest."""
     if len(streams) <= SEVERAL:
         return f"{'stream' if len(streams) == 1 else 'streams'} {', '.join(streams)}"

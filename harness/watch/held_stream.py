@@ -33,6 +33,7 @@ class HeldStream:
         "_chunk",
         "_chunk_s",
         "_early",
+        "_interval_ns",
         "_most_early",
         "_rows",
         "cost_ns",
@@ -49,6 +50,7 @@ class HeldStream:
 
     def __init__(self, setup: StreamSetup, chunk_s: float = CHUNK_S) -> None:
         self.setup, self._chunk_s = setup, chunk_s
+        self._interval_ns = grid.to_interval_ns(setup.interval_s)
         self.epoch: int | None = None
         self.sampler: StreamSampler | None = None
         self.unusable: HostConnectionError | None = None
@@ -99,7 +101,8 @@ class HeldStream:
             self.sampled += 1
             self._rows.append(reading)
             first = self._rows.first_tick
-            row = OpenRow(self.setup.stream, self.epoch, tick, tick if first is None else first, pack(reading))
+            begin = tick if first is None else first
+            row = OpenRow(self.setup.stream, self.epoch, tick, begin, self._interval_ns, pack(reading))
         change = self.judge.add(reading, tick) if self.judge else None
         return closed, row, None if change is None else self._explain(change)
 
@@ -111,6 +114,7 @@ class HeldStream:
         return PackedChunk(
             stream=self.setup.stream,
             epoch=self.epoch,
+            interval_ns=self._interval_ns,
             first_tick=rows.first_tick,
             last_tick=rows.last_tick,
             columns=rows.encode(),

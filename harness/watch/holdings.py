@@ -44,6 +44,11 @@ class Holdings:
     _trusted_until_s: float = 0.0
     draining: bool = False
 
+    @property
+    def registration(self) -> int | None:
+        """The number of its registration; None while it has none."""
+        return self._registration
+
     def step(self, *, load: float = 0.0, score: float = 1.0) -> None:
         """Renew what this worker has, and take or give back what changed; between two ticks.
 

@@ -16,6 +16,7 @@ from harness.campaign.limits import Requirement
 from harness.model.enums import Reason
 from harness.model.watched import StateChange, StreamState, TickReading
 from harness.watch.alarm import Alarm
+from harness.watch.grid import to_interval_ns
 from harness.watch.limit_check import OBSERVERS, LimitCheck, Memory, make_profile_observer
 from harness.watch.stream_limits import read_limits
 from harness.watch.tick_checks import FollowedPhc, ReadCheck, RefutedBound, SecondOpinion, SeenTicks
@@ -162,7 +163,8 @@ class StreamJudge:
         if state is not before:
             self.since_tick = tick
         self.state, self.reason, self.sentence = state, reason, describe()
-        return StateChange(tick=tick, state=state, reason=reason, sentence=self.sentence)
+        interval_ns = to_interval_ns(self._interval_s)
+        return StateChange(tick=tick, interval_ns=interval_ns, state=state, reason=reason, sentence=self.sentence)
 
     def _decide(self) -> tuple[StreamState, Reason | None, Callable[[], str]]:
         if self._ticks.silent.active:

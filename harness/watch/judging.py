@@ -1,4 +1,4 @@
-"""What a worker needs of whoever judges its streams, and of the place where their states are kept."""
+"""The interfaces between a worker, the judge of a stream, and the store of states."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol

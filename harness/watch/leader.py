@@ -17,16 +17,16 @@ LOOK_EVERY_S, LOOK_CLOSELY_S = 1.0, 0.25
 _SCORE_BAND = 0.1
 """A score that changes by less moves nothing: it is measured, and never the same twice."""
 
-_TOLD_ONE_BY_ONE = 20
-"""So many moves to one worker are told one by one; more as one sentence."""
+_TOLD_ONE_BY_ONE, _REASONS = 20, 4
+"""So many moves to one worker are told one by one; more as one sentence, with so many of their reasons."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LeaderStep:
-    """What a leader did. `moves`: the new worker by stream, None for none; `left_out`: streams beyond all capacity.
+    """The result of a leader's step. `moves`: the new worker by stream, None for none.
 
-    `waiting`: moves that wait since many workers failed at once. `entries`: what is to be told in the log. `again_s`:
-    how soon to look again.
+    `left_out`: streams beyond all capacity. `waiting`: moves that wait since many workers failed at once. `entries`:
+    for the log. `again_s`: how soon to look again.
     """
 
     epoch: int
@@ -110,8 +110,8 @@ class Leader:
         if self._settled == (sums, described):
             entries += self._end_recovery(0)
             return LeaderStep(epoch=epoch, moves={}, left_out=self._left_out, entries=entries, again_s=again_s)
-        moves, waiting, reasons = self._plan_anew(described)
-        entries += _tell_moves(moves, reasons)
+        moves, waiting, sources = self._plan_anew(described)
+        entries += _tell_moves(moves, sources, {worker.worker: worker for worker in workers})
         entries += self._end_recovery(waiting)
         if not moves and not waiting:
             self._settled = (sums, described)
@@ -119,7 +119,7 @@ class Leader:
             epoch=epoch, moves=moves, left_out=self._left_out, waiting=waiting, entries=entries, again_s=again_s
         )
 
-    def _plan_anew(self, workers: Sequence[Worker]) -> tuple[dict[str, str | None], int, Mapping[str, str]]:
+    def _plan_anew(self, workers: Sequence[Worker]) -> tuple[dict[str, str | None], int, Mapping[str, str | None]]:
         """Plan for all streams; return the moves to make now, how many wait, and whom each stream comes from."""
         lines = self._streams.list_streams()
         names = {worker.name for worker in workers}
@@ -134,7 +134,7 @@ class Leader:
         all_moves: dict[str, str | None] = {**plan.moves, **unassigned}
         moves = self.recovery.choose(self._now(), all_moves, {*orphans} if self.recovery.is_on else ())
         self._left_out = plan.left_out
-        return moves, len(all_moves) - len(moves), {stream: wanted[stream] or "nobody" for stream in moves}
+        return moves, len(all_moves) - len(moves), {stream: wanted[stream] for stream in moves}
 
     def _judges(self, workers: Sequence[WorkerLine]) -> bool:
         """Whether a worker without a lease is dead: the database was there long enough, and they died one by one."""
@@ -181,24 +181,42 @@ class Leader:
         return Worker(worker.worker, share, worker.capacity)
 
 
-def _tell_moves(moves: Mapping[str, str | None], sources: Mapping[str, str]) -> list[LogEntry]:
-    """Tell where streams are to go; many to one worker in one sentence."""
-    counts = Counter(moves.values())
+def _tell_moves(
+    moves: Mapping[str, str | None], sources: Mapping[str, str | None], workers: Mapping[str, WorkerLine]
+) -> list[LogEntry]:
+    """Tell where streams are to go, and why; many to one worker in one sentence."""
+    counts, reasons = Counter(moves.values()), dict[str | None, Counter[str]]()
+    for stream, worker in moves.items():
+        reason = "there is no room" if worker is None else _explain_move(sources[stream], workers)
+        reasons.setdefault(worker, Counter())[reason] += 1
     entries = [
-        LogEntry(kind=LogKind.MOVE, worker=worker, sentence=f"{count} streams are to go to {worker or 'no worker'}")
+        LogEntry(
+            kind=LogKind.MOVE,
+            worker=worker,
+            sentence=f"{count} streams are to go to {worker or 'no worker'}: "
+            + ", ".join(f"{number} since {reason}" for reason, number in reasons[worker].most_common(_REASONS)),
+        )
         for worker, count in counts.items()
         if count > _TOLD_ONE_BY_ONE
     ]
-    return entries + [
-        LogEntry(
-            kind=LogKind.MOVE,
-            stream=stream,
-            worker=worker,
-            sentence=f"stream {stream} is to go from {sources[stream]} to {worker or 'no worker: there is no room'}",
-        )
-        for stream, worker in moves.items()
-        if counts[worker] <= _TOLD_ONE_BY_ONE
-    ]
+    for stream, worker in moves.items():
+        if counts[worker] <= _TOLD_ONE_BY_ONE:
+            source = sources[stream] or "nobody"
+            reason = "there is no room" if worker is None else _explain_move(sources[stream], workers)
+            sentence = f"stream {stream} is to go from {source} to {worker or 'no worker'}, since {reason}"
+            entries.append(LogEntry(kind=LogKind.MOVE, stream=stream, worker=worker, sentence=sentence))
+    return entries
+
+
+def _explain_move(source: str | None, workers: Mapping[str, WorkerLine]) -> str:
+    """Say why a stream leaves the worker that was to have it."""
+    if source is None:
+        return "no worker was to have it"
+    if source not in workers:
+        return f"{source} has left"
+    if workers[source].draining:
+        return f"{source} drains"
+    return "loads are to be even" if workers[source].lives else f"{source} is dead"
 
 
 def _find_weights(lines: list[StreamLine]) -> dict[str, float] | None:

@@ -23,7 +23,7 @@ Result = TypeVar("Result")
 
 
 class Urgency(IntEnum):
-    """What goes first."""
+    """The urgency of a call: a smaller number goes first."""
 
     HEARTBEAT = 0
     STATES = 1

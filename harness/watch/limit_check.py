@@ -40,7 +40,10 @@ Observer = Callable[[TickReading, "Memory"], Span | bool]
 
 
 class Memory:
-    """What observers know of earlier ticks. `publishes`: the device's bound was seen; `drift_ppb`: of a new answer."""
+    """The facts of earlier ticks that observers share.
+
+    `publishes`: the device's bound was seen; `drift_ppb`: of a new answer.
+    """
 
     __slots__ = ("chrony_bound_ns", "chrony_offset_ns", "drift_ppb", "publishes")
 
@@ -123,7 +126,7 @@ def make_profile_observer(limit: ProfileTickLimit) -> Observer:
 
 
 class LimitCheck:
-    """One limit of a stream. `broken`: it does not hold; `unproven`: too many readings do not show whether it does."""
+    """The check of a limit. `broken`: it does not hold; `unproven`: too many readings do not show whether it does."""
 
     __slots__ = (
         "_beyond",

@@ -59,7 +59,7 @@ class Duty:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OrchestratorSnapshot:
-    """What this process does. `duties`: by name, how often each was done and how often it failed.
+    """The state of this process. `duties`: by name, how often each was done and how often it failed.
 
     `looked_s`: how long ago the ledger was looked at, on our own clock; None: never. `retries`: of transactions, by
     cause.
@@ -88,7 +88,7 @@ class _DutyCounts:
 
 @dataclass(slots=True)
 class _State:
-    """What threads share of the latest look."""
+    """The result of the latest look, which threads share."""
 
     step: LeaderStep | None = None
     looked_at_s: float | None = None

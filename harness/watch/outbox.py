@@ -29,7 +29,7 @@ _log = logging.getLogger(__name__)
 
 
 class Outbox:
-    """What a worker has to tell. Its spool is used by one thread of its own."""
+    """The way of a worker's chunks, changes and readings to the ledger. The spool is used by one thread."""
 
     def __init__(
         self, worker: str, calls: LedgerCalls, samples: WatchSamples, states: StateStore, spool: Spool

@@ -30,7 +30,7 @@ class Worker:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is to change. `moves`: the new worker by stream; `left_out`: streams that no worker can carry."""
+    """A plan. `moves`: the new worker by stream; `left_out`: streams that no worker can carry."""
 
     moves: dict[str, str] = field(default_factory=dict)
     left_out: list[str] = field(default_factory=list)

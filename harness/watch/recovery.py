@@ -46,17 +46,17 @@ class Recovery:
 
     @property
     def open(self) -> list[Inconsistency]:
-        """What the latest check found."""
+        """The inconsistencies that the latest check found."""
         return [*self._found.values()]
 
     def follow(self, view: WatchView, inconsistencies: Sequence[Inconsistency]) -> list[LogEntry]:
         """Take what a check found; mend what the check before found too. Return what is to be told."""
         before, self._found = self._found, {each.key: each for each in inconsistencies}
-        entries = [_tell(each) for key, each in self._found.items() if key not in before]
+        entries = [_tell(each) for key, each in self._found.items() if key not in before and not each.is_logged]
         entries += [
             LogEntry(kind=LogKind.ENDED, sentence=f"no more: {each.sentence}", worker=each.worker, stream=_stream(each))
             for key, each in before.items()
-            if key not in self._found
+            if key not in self._found and not each.is_logged
         ]
         return entries + self.mend(
             view, [_keep_known(each, before[key]) for key, each in self._found.items() if key in before]
@@ -121,6 +121,7 @@ def _keep_known(each: Inconsistency, before: Inconsistency) -> Inconsistency:
         worker=each.worker,
         streams=tuple(stream for stream in each.streams if stream in known),
         mend=each.mend,
+        is_logged=each.is_logged,
     )
 
 

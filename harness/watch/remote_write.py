@@ -111,18 +111,15 @@ class RemoteWriter:
         waiting = {chunk.key for chunk in chunks}
         sent = [each for each in overlapping if each.key not in waiting and self._was_sent(each)]
         readings = self._read_readings({*waiting, *(each.key for each in sent)})
-        taken: dict[str, set[int]] = {each.stream: set() for each in overlapping}
+        taken: dict[tuple[str, int], set[int]] = {(each.stream, each.interval_ns): set() for each in overlapping}
         for chunk in sent:
-            taken[chunk.stream].update(each.tick for each in readings.get(chunk.key, ()))
+            taken[chunk.stream, chunk.interval_ns].update(each.tick for each in readings.get(chunk.key, ()))
         for chunk in chunks:
             own = readings.get(chunk.key, ())
-            if (before := taken.get(chunk.stream)) is not None:
+            if (before := taken.get((chunk.stream, chunk.interval_ns))) is not None:
                 own = [each for each in own if each.tick not in before]
                 before.update(each.tick for each in own)
-            if chunk.interval_s is None:
-                _log.warning("a chunk of the stream %s is not sent: the stream was removed", chunk.stream)
-                own = ()
-            yield _Part(chunk=chunk, series=make_series(chunk.stream, chunk.interval_s or 1.0, own))
+            yield _Part(chunk=chunk, series=make_series(chunk.stream, chunk.interval_ns, own))
 
     def _read_readings(self, keys: Collection[ChunkKey]) -> dict[ChunkKey, Sequence[TickReading]]:
         """Read chunks; one that is damaged has none, and holds up no other."""

@@ -80,8 +80,8 @@ class StreamSampler:
     """Keeps a connection to a stream's host, and asks it for ticks from `begin` to `end`.
 
     `on_tick` gets each tick with its reading, or None where it is missed. `trouble` says why the host does not answer,
-    None while it does; `facts` is what the host says about itself. `changed` is called when the trouble changes, and
-    when the last tick is told. `may_ask`: whether a tick may be asked for now.
+    None while it does; `facts` is what the host says about itself, `schema` the form of its sampler's lines. `changed`
+    is called when the trouble changes, and when the last tick is told. `may_ask`: whether a tick may be asked for now.
     """
 
     __slots__ = (
@@ -112,6 +112,7 @@ class StreamSampler:
         "answers",
         "facts",
         "refused_lines",
+        "schema",
         "stream",
         "trouble",
     )
@@ -141,6 +142,7 @@ class StreamSampler:
         self.answers = False
         self.trouble: HostConnectionError | None = None
         self.facts: Mapping[str, str] = {}
+        self.schema: int | None = None
         self.refused_lines = 0
         self._asked = self._resolved = -1
         self._last: int | None = None
@@ -307,7 +309,7 @@ class StreamSampler:
             return
         self._asked_in_vain = 0
         if isinstance(answer, SamplerStart):
-            self.facts, self.answers = answer.facts, True
+            self.facts, self.schema, self.answers = answer.facts, answer.schema, True
         elif isinstance(answer, TickAnswer):
             self._take(answer)
 

@@ -28,26 +28,29 @@ MOST_BYTES = 1 << 30
 
 THIN_BY = 10
 _THIN_AT_ONCE = 500
-_VERSION = "1"
+_VERSION = "2"
 _TABLES = """
 CREATE TABLE IF NOT EXISTS about (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS whole (
     number INTEGER PRIMARY KEY AUTOINCREMENT, stream TEXT NOT NULL, epoch INTEGER NOT NULL, first_tick INTEGER NOT NULL,
-    last_tick INTEGER NOT NULL, readings BLOB NOT NULL, UNIQUE (stream, first_tick, epoch));
+    last_tick INTEGER NOT NULL, interval_ns INTEGER NOT NULL, readings BLOB NOT NULL,
+    UNIQUE (stream, first_tick, epoch));
 CREATE TABLE IF NOT EXISTS thinned (
     number INTEGER PRIMARY KEY, stream TEXT NOT NULL, epoch INTEGER NOT NULL, first_tick INTEGER NOT NULL,
-    last_tick INTEGER NOT NULL, readings BLOB NOT NULL, UNIQUE (stream, first_tick, epoch));
+    last_tick INTEGER NOT NULL, interval_ns INTEGER NOT NULL, readings BLOB NOT NULL,
+    UNIQUE (stream, first_tick, epoch));
 CREATE TABLE IF NOT EXISTS changes (
-    stream TEXT NOT NULL, tick INTEGER NOT NULL, epoch INTEGER NOT NULL, state TEXT NOT NULL, reason TEXT,
-    sentence TEXT NOT NULL, PRIMARY KEY (stream, tick, epoch));
+    stream TEXT NOT NULL, tick INTEGER NOT NULL, epoch INTEGER NOT NULL, interval_ns INTEGER NOT NULL,
+    state TEXT NOT NULL, reason TEXT, sentence TEXT NOT NULL, PRIMARY KEY (stream, tick, epoch));
 CREATE TABLE IF NOT EXISTS open_rows (
-    stream TEXT NOT NULL, epoch INTEGER NOT NULL, tick INTEGER NOT NULL, chunk INTEGER NOT NULL, row BLOB NOT NULL,
-    PRIMARY KEY (stream, epoch, tick)) WITHOUT ROWID;
+    stream TEXT NOT NULL, epoch INTEGER NOT NULL, tick INTEGER NOT NULL, chunk INTEGER NOT NULL,
+    interval_ns INTEGER NOT NULL, row BLOB NOT NULL, PRIMARY KEY (stream, epoch, tick)) WITHOUT ROWID;
 """
 _PLACES = ("thinned", "whole")
 """The tables of chunks, in the order of their age. What is thinned moves, so that whole pages become free."""
 
-_COLUMNS = "stream, epoch, first_tick, last_tick, readings"
+_COLUMNS = "stream, epoch, first_tick, last_tick, interval_ns, readings"
+_CONTENT = ("whole", "thinned", "changes", "open_rows")
 _log = logging.getLogger(__name__)
 
 
@@ -59,6 +62,7 @@ class OpenRow:
     epoch: int
     tick: int
     chunk: int
+    interval_ns: int
     row: bytes
 
 
@@ -145,8 +149,8 @@ class Spool:
         """Keep readings of chunks that are still being made."""
         with self._db:
             self._db.executemany(
-                "INSERT OR REPLACE INTO open_rows VALUES (?, ?, ?, ?, ?)",
-                [(row.stream, row.epoch, row.tick, row.chunk, row.row) for row in rows],
+                "INSERT OR REPLACE INTO open_rows VALUES (?, ?, ?, ?, ?, ?)",
+                [(row.stream, row.epoch, row.tick, row.chunk, row.interval_ns, row.row) for row in rows],
             )
 
     def forget_open(self, chunks: Iterable[PackedChunk]) -> None:
@@ -162,21 +166,24 @@ class Spool:
 
     def _recover(self) -> None:
         """Close the chunks that a process which ended at once was making."""
-        rows = self._db.execute("SELECT stream, epoch, chunk, tick, row FROM open_rows ORDER BY 1, 2, 3, 4").fetchall()
-        groups: dict[tuple[str, int, int], list[tuple[int, bytes]]] = {}
-        for stream, epoch, chunk, tick, row in rows:
-            groups.setdefault((stream, epoch, chunk), []).append((tick, row))
+        rows = self._db.execute(
+            "SELECT stream, epoch, chunk, interval_ns, tick, row FROM open_rows ORDER BY 1, 2, 3, 4, 5"
+        ).fetchall()
+        groups: dict[tuple[str, int, int, int], list[tuple[int, bytes]]] = {}
+        for *chunk, tick, row in rows:
+            groups.setdefault(tuple(chunk), []).append((tick, row))
         for begin in range(0, len(groups), _THIN_AT_ONCE):
             self.add(
                 [
                     PackedChunk(
                         stream=stream,
                         epoch=epoch,
+                        interval_ns=interval_ns,
                         first_tick=min(chunk, taken[0][0]),  # as the chunk would have it that it was to become
                         last_tick=taken[-1][0],
                         columns=ReadingRows(packed=b"".join(row for _, row in taken)).encode(),
                     )
-                    for (stream, epoch, chunk), taken in [*groups.items()][begin : begin + _THIN_AT_ONCE]
+                    for (stream, epoch, chunk, interval_ns), taken in [*groups.items()][begin : begin + _THIN_AT_ONCE]
                 ]
             )
 
@@ -187,8 +194,11 @@ class Spool:
         self._make_room()
         with self._db:
             self._db.executemany(
-                f"INSERT OR IGNORE INTO whole ({_COLUMNS}) VALUES (?, ?, ?, ?, ?)",
-                [(each.stream, each.epoch, each.first_tick, each.last_tick, each.columns) for each in chunks],
+                f"INSERT OR IGNORE INTO whole ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?)",
+                [
+                    (each.stream, each.epoch, each.first_tick, each.last_tick, each.interval_ns, each.columns)
+                    for each in chunks
+                ],
             )
             self._forget_open(chunks)
 
@@ -196,12 +206,13 @@ class Spool:
         """Add changes of state: of a stream, in an epoch."""
         with self._db:
             self._db.executemany(
-                "INSERT OR IGNORE INTO changes VALUES (?, ?, ?, ?, ?, ?)",
+                "INSERT OR IGNORE INTO changes VALUES (?, ?, ?, ?, ?, ?, ?)",
                 [
                     (
                         stream,
                         change.tick,
                         epoch,
+                        change.interval_ns,
                         str(change.state),
                         change.reason and str(change.reason),
                         change.sentence,
@@ -216,23 +227,38 @@ class Spool:
         for place in _PLACES:
             query = f"SELECT {_COLUMNS} FROM {place} ORDER BY number LIMIT ?"
             chunks += [
-                PackedChunk(stream=stream, epoch=epoch, first_tick=first, last_tick=last, columns=columns)
-                for stream, epoch, first, last, columns in self._db.execute(query, (most - len(chunks),))
+                PackedChunk(
+                    stream=stream,
+                    epoch=epoch,
+                    interval_ns=interval_ns,
+                    first_tick=first,
+                    last_tick=last,
+                    columns=columns,
+                )
+                for stream, epoch, first, last, interval_ns, columns in self._db.execute(query, (most - len(chunks),))
             ]
         return chunks
 
     def read_changes(self, most: int) -> list[tuple[str, int, StateChange]]:
         """Read changes of state, the earliest first."""
         rows = self._db.execute(
-            "SELECT stream, epoch, tick, state, reason, sentence FROM changes ORDER BY tick, stream LIMIT ?", (most,)
+            "SELECT stream, epoch, tick, interval_ns, state, reason, sentence FROM changes "
+            "ORDER BY tick * interval_ns, stream LIMIT ?",
+            (most,),
         )
         return [
             (
                 stream,
                 epoch,
-                StateChange(tick=tick, state=StreamState(state), reason=reason and Reason(reason), sentence=text),
+                StateChange(
+                    tick=tick,
+                    interval_ns=interval_ns,
+                    state=StreamState(state),
+                    reason=reason and Reason(reason),
+                    sentence=text,
+                ),
             )
-            for stream, epoch, tick, state, reason, text in rows
+            for stream, epoch, tick, interval_ns, state, reason, text in rows
         ]
 
     def drop(self, keys: Iterable[ChunkKey]) -> None:
@@ -283,11 +309,11 @@ class Spool:
                 self.file, self.thinned, THIN_BY, self.dropped,
             )  # fmt: skip
 
-    def _thin(self, rows: Sequence[tuple[int, str, int, int, int, bytes]]) -> None:
+    def _thin(self, rows: Sequence[tuple[int, str, int, int, int, int, bytes]]) -> None:
         thinned = [(*row[:-1], _thin(row[-1])) for row in rows]
         with self._db:
             self._db.executemany(
-                f"INSERT OR REPLACE INTO thinned (number, {_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?)", thinned
+                f"INSERT OR REPLACE INTO thinned (number, {_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)", thinned
             )
             self._db.executemany("DELETE FROM whole WHERE number = ?", [(row[0],) for row in rows])
         self.thinned += len(rows)
@@ -315,11 +341,25 @@ def _open_database(file: Path) -> sqlite3.Connection:
         words = database.execute("PRAGMA quick_check(1)").fetchone()[0]
         if words != "ok":
             raise sqlite3.DatabaseError(str(words))
+        _drop_earlier_tables(database)
         database.executescript(_TABLES)
     except BaseException:
         database.close()
         raise
     return database
+
+
+def _drop_earlier_tables(database: sqlite3.Connection) -> None:
+    """Drop the tables of another version where they hold nothing; else they stay, and the spool is refused."""
+    names = {name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    if not names.issuperset(("about", *_CONTENT)):
+        return
+    version = database.execute("SELECT value FROM about WHERE name = 'version'").fetchone()
+    if version == (_VERSION,) or any(database.execute(f"SELECT 1 FROM {name}").fetchone() for name in _CONTENT):
+        return
+    with database:
+        for name in ("about", *_CONTENT):
+            database.execute(f"DROP TABLE {name}")
 
 
 def _lock(file: Path) -> IO[str]:

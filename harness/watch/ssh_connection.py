@@ -32,7 +32,7 @@ _REKEY_S = 3600
 
 
 class Trouble(StrEnum):
-    """Why a host cannot be sampled, for whoever looks after it."""
+    """A reason why a host cannot be sampled, for whoever looks after the host."""
 
     WRONG_KEY = "wrong host key"
     LOGIN_REFUSED = "login refused"

@@ -1,7 +1,7 @@
 """Do what the leader of a watch does for its clocks beside planning: incidents, figures of days, pruning."""
 
 import datetime
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import sqlalchemy as sql
 
@@ -16,6 +16,7 @@ from harness.store.watch_incidents import WatchDays, WatchIncidents
 from harness.store.watch_samples import WatchSamples
 from harness.store.watch_states import StreamWord, WatchStates
 from harness.watch.day_figures import compute_day_figures, find_day_ticks
+from harness.watch.grid import to_interval_ns
 from harness.watch.incidents import TRAITS, Condition, update_incidents
 from harness.watch.stream_limits import StreamLimits, read_limits
 
@@ -40,10 +41,18 @@ class StreamDuties:
         """Find incidents that began, grew or ended, and write them; return a sentence for each.
 
         Writes nothing where this leadership is over. Each second is often enough.
+
+        All streams are read only where one is bad that is in no incident: what good ones have in common tells its
+        cause. Else those of incidents are enough, which may end.
         """
-        conditions = [condition for word in self._states.list(figures=False) if (condition := make_condition(word))]
         now_ns = self._database.read(read_now)
         going_on = self._incidents.list(most=100_000)
+        members = {stream for incident in going_on for stream in incident.streams}
+        bad = [condition for condition in _make_conditions(self._states.list_doubtful()) if condition.kind is not None]
+        if any(condition.stream not in members for condition in bad):
+            conditions = _make_conditions(self._states.list(figures=False))
+        else:
+            conditions = _make_conditions(self._states.read(sorted(members), figures=False).values())
         changed = update_incidents(conditions, going_on, now_ns)
         if not self._incidents.write(changed, leadership=leadership):
             return []
@@ -70,11 +79,12 @@ class StreamDuties:
 
     def _write_day(self, word: StreamWord, day: str) -> str | None:
         first, last = find_day_ticks(day, word.interval_s)
-        changes = self._states.list_changes_between(word.stream, first, last)
+        interval_ns = to_interval_ns(word.interval_s)
+        changes = self._states.list_changes_between(word.stream, first, last, interval_ns=interval_ns)
         try:
             figures = compute_day_figures(
                 day,
-                self._samples.read(word.stream, first, last),
+                self._samples.read(word.stream, first, last, interval_ns=interval_ns),
                 [line.change for line in changes],
                 interval_s=word.interval_s,
                 limits=self._read_limits(word.stream),
@@ -102,8 +112,12 @@ class StreamDuties:
         return []
 
 
+def _make_conditions(words: Iterable[StreamWord]) -> list[Condition]:
+    return [condition for word in words if (condition := make_condition(word))]
+
+
 def make_condition(word: StreamWord) -> Condition | None:
-    """Make of a word what incidents are found by; None for a stream of which no word was ever told."""
+    """Make the condition of a stream from its word; None for a stream of which no word was ever told."""
     if word.since_ns is None:
         return None
     traits = {name: str(word.host[name]) for name in TRAITS if name in word.host}

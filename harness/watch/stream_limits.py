@@ -31,7 +31,7 @@ class ProfileTickLimit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StreamLimits:
-    """What a stream is held against. `notes`: a sentence for each limit that it cannot use as a run does."""
+    """The limits of a stream. `notes`: a sentence for each limit that it cannot use as a run does."""
 
     requirements: tuple[Requirement, ...]
     profile_limits: tuple[ProfileTickLimit, ...]

@@ -41,7 +41,7 @@ def write_view(view: StreamView, *, width: int) -> str:
     if view.changes:
         rows = [
             (
-                _moment(round(line.change.tick * word.interval_s * 1e9)),
+                _moment(line.change.tick * line.change.interval_ns),
                 str(line.change.state),
                 str(line.change.reason or ""),
                 line.change.sentence + (" (told later)" if line.replayed else ""),

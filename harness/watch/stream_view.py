@@ -19,6 +19,7 @@ from harness.store.watch_samples import WatchSamples
 from harness.store.watch_states import ChangeLine, StreamWord, WatchStates
 from harness.untrusted.input_checks import shorten_value
 from harness.watch.day_figures import find_day_ticks
+from harness.watch.grid import to_interval_ns
 from harness.watch.remedies import WATCH_REMEDIES
 from harness.watch.service_level import (
     DAY_S,
@@ -53,12 +54,14 @@ class StreamView:
 
     `level`: of this interval. `month`: of the days with figures of the last 30, and today so far. `day_figures`: those
     that are kept of the day that was asked for; None where it has none. `notes`: what of its limits it cannot use.
+    `watched_from_s`: the minute with which the stream begins, where that is within the interval; else its begin.
     """
 
     word: StreamWord
     at_ns: int
     begin_s: int
     end_s: int
+    watched_from_s: int
     minutes: Sequence[MinuteView]
     changes: Sequence[ChangeLine]
     level: ServiceLevel
@@ -69,7 +72,7 @@ class StreamView:
 
     @property
     def remedy(self) -> str | None:
-        """What to do next, as the ladder says; None for a good clock."""
+        """The next step, as the ladder says; None for a good clock."""
         return WATCH_REMEDIES[self.word.reason] if self.word.reason else None
 
 
@@ -82,8 +85,9 @@ def read_view(database: Database, stream: str, *, day: str | None = None) -> Str
     at_ns = database.read(read_now)
     begin_s, end_s = _find_interval(day, at_ns)
     first, last = round(begin_s / word.interval_s), round(end_s / word.interval_s) - 1
-    readings = WatchSamples(database).read(stream, first, last)
-    changes = states.list_changes_between(stream, first, last)
+    interval_ns = to_interval_ns(word.interval_s)
+    readings = WatchSamples(database).read(stream, first, last, interval_ns=interval_ns)
+    changes = states.list_changes_between(stream, first, last, interval_ns=interval_ns)
     requirements, notes = _read_limits(database, stream)
     told = [line.change for line in changes]
     level = measure_service(
@@ -100,6 +104,7 @@ def read_view(database: Database, stream: str, *, day: str | None = None) -> Str
         at_ns=at_ns,
         begin_s=begin_s,
         end_s=end_s,
+        watched_from_s=find_watched_from_s(word, readings[0].tick if readings else None, begin_s, end_s),
         minutes=list_minutes(readings, _end_with_word(told, word), begin_s, end_s, word.interval_s),
         changes=[*reversed(changes)][:MOST_CHANGES],
         level=level,
@@ -120,9 +125,25 @@ def find_stream(database: Database, stream: str) -> StreamWord:
     return word
 
 
-def read_interval(database: Database, day: str) -> tuple[int, int]:
-    """Find the begin and the end of a day as far as it is over, s. Raises RequestError for what is no day."""
-    return _find_interval(day, database.read(read_now))
+def read_watched_interval(database: Database, word: StreamWord, day: str) -> tuple[int, int]:
+    """Find the begin and the end of a day as far as it is over and the stream was watched, s.
+
+    Raises RequestError for what is no day.
+    """
+    begin_s, end_s = _find_interval(day, database.read(read_now))
+    first, last = find_day_ticks(day, word.interval_s)
+    interval_ns = to_interval_ns(word.interval_s)
+    earliest = WatchSamples(database).find_first_tick(word.stream, first, last, interval_ns=interval_ns)
+    return find_watched_from_s(word, earliest, begin_s, end_s), end_s
+
+
+def find_watched_from_s(word: StreamWord, earliest_tick: int | None, begin_s: int, end_s: int) -> int:
+    """Find the minute in which a stream was added, or of an earlier reading; the begin of the interval for others."""
+    from_s = word.added_ns / 1e9
+    if earliest_tick is not None:
+        from_s = min(from_s, earliest_tick * word.interval_s)
+    from_s = from_s // MINUTE_S * MINUTE_S
+    return int(from_s) if begin_s < from_s < end_s else begin_s
 
 
 def _find_interval(day: str | None, at_ns: int) -> tuple[int, int]:
@@ -172,10 +193,12 @@ def _measure_today(
 ) -> ServiceLevel:
     first, _ = find_day_ticks(units.utc_moment(at_ns).date().isoformat(), word.interval_s)
     last = max(first, int(at_ns / 1e9 / word.interval_s) - 1)
-    readings = WatchSamples(database).read(word.stream, first, last)
+    interval_ns = to_interval_ns(word.interval_s)
+    readings = WatchSamples(database).read(word.stream, first, last, interval_ns=interval_ns)
+    changes = WatchStates(database).list_changes_between(word.stream, first, last, interval_ns=interval_ns)
     return measure_service(
         readings,
-        [line.change for line in WatchStates(database).list_changes_between(word.stream, first, last)],
+        [line.change for line in changes],
         first_tick=find_first_tick(first, word.added_ns, readings, word.interval_s),
         last_tick=last,
         interval_s=word.interval_s,
@@ -184,11 +207,14 @@ def _measure_today(
 
 
 def _end_with_word(changes: Sequence[StateChange], word: StreamWord) -> list[StateChange]:
-    """Add the end of a word that says nothing any more: its stream is unknown since then."""
+    """End the changes of a stream whose word is old: its state is UNKNOWN since then."""
     if word.old_s is None or word.since_ns is None:
         return [*changes]
     tick = int(word.since_ns / 1e9 / word.interval_s)
-    unknown = StateChange(tick=tick, state=StreamState.UNKNOWN, reason=None, sentence=word.sentence)
+    interval_ns = to_interval_ns(word.interval_s)
+    unknown = StateChange(
+        tick=tick, interval_ns=interval_ns, state=StreamState.UNKNOWN, reason=None, sentence=word.sentence
+    )
     return [*(change for change in changes if change.tick < tick), unknown]
 
 
@@ -245,7 +271,7 @@ def write_document(view: StreamView) -> dict[str, Any]:
         "begin": units.utc(view.begin_s * 10**9),
         "end": units.utc(view.end_s * 10**9),
         "minutes": [{**asdict(minute), "state": minute.state.value} for minute in view.minutes],
-        "changes": [write_change(line, word.interval_s) for line in view.changes],
+        "changes": [write_change(line) for line in view.changes],
         "service": view.level.to_json(),
         "service_30_days": None if view.month is None else view.month.to_json(),
         "day": view.day,
@@ -254,11 +280,11 @@ def write_document(view: StreamView) -> dict[str, Any]:
     }
 
 
-def write_change(line: ChangeLine, interval_s: float) -> dict[str, Any]:
+def write_change(line: ChangeLine) -> dict[str, Any]:
     """Write a change as JSON."""
     change = line.change
     return {
-        "at": units.utc(round(change.tick * interval_s * 1e9)),
+        "at": units.utc(change.tick * change.interval_ns),
         "tick": change.tick,
         "epoch": line.epoch,
         "state": change.state.value,

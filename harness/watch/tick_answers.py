@@ -11,7 +11,10 @@ from harness.probes import chronyc, error_bound, phc_reads
 from harness.probes.reading import LONGEST_LINE, json_object, parse_capture
 from harness.untrusted.plain_text import one_line
 
-MOST_READS, MOST_SOURCES = 100, 64
+MOST_READS, MOST_SOURCES, _MOST_SCHEMA = 100, 64, 10_000
+SAMPLER_SCHEMA = 3
+"""The form of the sampler's lines that is parsed here: SCHEMA of sample.py."""
+
 _LARGEST = 2**62
 """Numbers beyond are not observed: no clock is off by a century and a half."""
 
@@ -21,9 +24,10 @@ _HOST_FACTS = ("kernel", "driver", "boot_id")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SamplerStart:
-    """The sampler's first line: what the host says about itself, by name."""
+    """The sampler's first line: what the host says about itself, by name, and the form of its lines, if it says so."""
 
     facts: dict[str, str]
+    schema: int | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +47,9 @@ def parse_answer(line: bytes, *, fresh_s: int) -> SamplerStart | TickAnswer | No
         record = json_object(line.decode())
         kind = record.get("kind")
         if kind == "start":
-            return SamplerStart(facts=_parse_facts(record))
+            schema = record.get("schema")
+            known = type(schema) is int and 0 <= schema < _MOST_SCHEMA
+            return SamplerStart(facts=_parse_facts(record), schema=schema if known else None)
         if kind == "refused":
             return None
         tick = record.get("tick")

@@ -158,7 +158,7 @@ class RefutedBound:
 
 
 class FollowedPhc:
-    """What chronyd follows: `holdover` once it has left the PHC, `lost` after a long window of that.
+    """The check of what chronyd follows: `holdover` once it has left the PHC, `lost` after a long window of that.
 
     `silent`: chronyd's selection or its bound is not observed. `followed_tick`: the latest with the PHC selected.
     """
@@ -291,7 +291,7 @@ class SecondOpinion:
 
 
 class SeenTicks:
-    """Which ticks were seen: `silent` after too many missed in a row or in the short window, `sparse` where many were.
+    """The check of missed ticks. `silent`: too many in a row, or in the short window; `sparse`: many were missed.
 
     `silent_ticks`: missed in a row that make a stream unknown, 10 s and at least five.
     """

@@ -34,7 +34,10 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WebhookTarget:
-    """Who is told. `name`: for ever the same, for the ledger; `hosts_allowed`: hosts that need no public address."""
+    """The receiver of a webhook.
+
+    `name`: for ever the same, for the ledger; `hosts_allowed`: hosts that need no public address.
+    """
 
     name: str
     label: str

@@ -17,10 +17,11 @@ from typing import Any
 
 from harness.errors import ConflictError, HarnessError
 from harness.model.watched import TickReading
+from harness.store.watch_findings import WorkerFindings
 from harness.store.watch_samples import WatchSamples
 from harness.store.watch_sources import StreamSetup, WatchSources
 from harness.store.watch_streams import HEARTBEAT_S
-from harness.watch.grid import MOST_APART_S, Grid
+from harness.watch.grid import Grid
 from harness.watch.held_stream import CHUNK_S, HeldStream
 from harness.watch.holdings import TRUSTED_PART, Holdings
 from harness.watch.host_route import StreamSourceError, read_route
@@ -28,6 +29,7 @@ from harness.watch.judging import MakeJudge, StateStore
 from harness.watch.ledger_calls import LedgerCalls, LedgerSilentError, Urgency
 from harness.watch.outbox import Outbox
 from harness.watch.sampler import SamplerProgram, StreamSampler
+from harness.watch.self_check import SelfCheck
 from harness.watch.spool import Spool
 from harness.watch.ssh_connection import Connector, HostConnectionError, Trouble
 from harness.watch.worker_figures import WorkerFigures, describe_calls, describe_outbox, describe_stream
@@ -37,7 +39,10 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerTimes:
-    """How often and how long, s. `store_s`: between two words about each state; `drain_s`: until streams are taken."""
+    """The periods and deadlines of a worker, s.
+
+    `store_s`: between two words about a state; `drain_s`: until others have taken its streams.
+    """
 
     heartbeat_s: float = HEARTBEAT_S
     news_s: float = 0.5  # between two looks, in between, whether there are other streams to have
@@ -51,12 +56,13 @@ class WorkerTimes:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerParts:
-    """What a worker works with."""
+    """The parts that a worker is made of."""
 
     holdings: Holdings
     sources: WatchSources
     samples: WatchSamples
     states: StateStore
+    findings: WorkerFindings
     make_judge: MakeJudge
     program: SamplerProgram
     spool: Spool
@@ -68,7 +74,7 @@ class WorkerParts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Step:
-    """What a heartbeat brought. `setups`: of streams that were not known; `saved`: of judges of earlier owners."""
+    """The result of a heartbeat. `setups`: of streams that were not known; `saved`: of judges of earlier owners."""
 
     owned: Mapping[str, int]
     coming: frozenset[str]
@@ -99,8 +105,8 @@ class StreamWorker:
         self._refused_since_s: float | None = None
         self._trusted_until_s = 0.0
         self._flushing = asyncio.Lock()
-        self._figures = WorkerFigures()
-        self._told_apart = self._told_set = False
+        self._figures, self._absence = WorkerFigures(), ""
+        self._self_check = SelfCheck(self._holdings, self._grid, self.outbox, self._calls, parts.findings)
 
     # -- life
 
@@ -182,7 +188,7 @@ class StreamWorker:
         step = partial(
             self._step, self._find_ready(), self._figures.measure_load(), {*self._streams}, dict(self._owned)
         )
-        was_away, begun_s = self._calls.away_since_s is not None, self._holdings.now()
+        away_since_s, begun_s = self._calls.away_since_s, self._holdings.now()
         try:
             done = await self._calls.call(step, urgency=Urgency.HEARTBEAT, within_s=self._times.answer_s)
         except ConflictError:
@@ -191,17 +197,20 @@ class StreamWorker:
                 raise
             return
         except HarnessError as error:
-            if not was_away:
+            if away_since_s is None:
+                self._absence = error.message
                 _log.warning("the ledger is away, %d streams are sampled on: %s", len(self._owned), error.message)
             return
-        if was_away:
+        if away_since_s is not None:
             _log.warning("the ledger is back")
+            self._self_check.note_return(time.monotonic() - away_since_s, self._absence, len(self._owned))
         self._refused_since_s = None
         self._trusted_until_s = begun_s + TRUSTED_PART * self._holdings.lease_s
         if self._ledger_id is None:
             await self.outbox.check_ledger(done.ledger_id)
             self._ledger_id = done.ledger_id
-        self._compare_grid(done)
+        moments = {"asked_ns": done.asked_ns, "answered_ns": done.answered_ns}
+        self._self_check.compare_grid(done.database_ns, **moments, may_change=not self._owned)
         self._take_over(done)
 
     def _step(self, ready: set[str], load: float, known: set[str], before: Mapping[str, int]) -> _Step:
@@ -226,21 +235,6 @@ class StreamWorker:
             asked_ns=asked_ns,
             answered_ns=self._grid.now_ns(),
         )
-
-    def _compare_grid(self, step: _Step) -> None:
-        """Take the ledger's time where ours is another at the beginning; later, tell that they differ."""
-        if (abs(self._grid.wall_apart_s()) > MOST_APART_S) != self._told_set:
-            self._told_set = not self._told_set
-            if self._told_set:
-                _log.warning("this machine's clock was set by %.1f s; no tick changes", self._grid.wall_apart_s())
-        apart_s = self._grid.compare(step.database_ns, asked_ns=step.asked_ns, answered_ns=step.answered_ns)
-        if apart_s is not None and not self._owned:
-            self._grid.begin_anew(step.database_ns)
-            _log.warning("this machine's time is %.1f s off the ledger's; ticks are numbered by the ledger's", apart_s)
-        elif (apart_s is not None) != self._told_apart:
-            self._told_apart = apart_s is not None
-            if apart_s is not None:
-                _log.error("the ticks of this worker are %.1f s off the ledger's time", apart_s)
 
     def _take_over(self, step: _Step) -> None:
         """Begin with the streams that came, and end with those that went."""
@@ -353,6 +347,7 @@ class StreamWorker:
         while True:
             await asyncio.sleep(self._times.store_s * random.uniform(0.9, 1.1))
             await self._tell_states()
+            await self._self_check.tell(self._streams, self._holdings.registration, 2 * self._times.store_s)
 
     async def _tell_states(self) -> None:
         states, worker = self._parts.states, self._holdings.worker

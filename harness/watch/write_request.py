@@ -41,11 +41,11 @@ class Series:
     samples: Sequence[tuple[int, float]]
 
 
-def make_series(stream: str, interval_s: float, readings: Iterable[TickReading]) -> list[Series]:
+def make_series(stream: str, interval_ns: int, readings: Iterable[TickReading]) -> list[Series]:
     """Make the series of a stream's readings, in the order of their ticks. What was not observed has no sample."""
     samples: dict[str, list[tuple[int, float]]] = {name: [] for name in MEANINGS}
     for reading in sorted(readings, key=lambda each: each.tick):
-        time_ms = round(reading.tick * interval_s * 1000)
+        time_ms = (reading.tick * interval_ns + 500_000) // 1_000_000
         for name, value in _values(reading):
             if value is not None:
                 samples[name].append((time_ms, value))

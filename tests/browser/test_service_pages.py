@@ -37,6 +37,7 @@ PAGES: dict[str, Callable[[ToldService], str]] = {
     "watch": lambda told: "/watch",
     "watched clocks, filtered": lambda told: "/watch?state=ok&name=web",
     "incidents": lambda told: "/watch/incidents",
+    "log of the watch": lambda told: "/watch/log",
     "watched clock": lambda told: "/watch/streams/web-1",
     "watched clock that broke": lambda told: "/watch/streams/web-2",
     "watched clock, another day": lambda told: "/watch/streams/web-1?day=2026-01-05",

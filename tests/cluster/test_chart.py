@@ -61,6 +61,19 @@ def test_with_destructive_it_renders_both_folders() -> None:
     assert render("destructive=true") == build("base") | build("destructive")
 
 
+def test_with_the_watch_it_renders_its_folder_and_values_set_its_image_and_numbers() -> None:
+    made = render("watch.enabled=true")
+    assert made == build("base") | build("watch")
+    image = "registry.example/ptp-harness:1"
+    changed = render(f'watch={{"enabled":true,"image":"{image}","workers":7,"leaders":0,"flags":["--capacity","5"]}}')
+    workers, leaders = (changed["Deployment", f"ptp-harness-watch-{part}"]["spec"] for part in ("worker", "leader"))
+    assert (workers["replicas"], leaders["replicas"]) == (7, 0)
+    for spec in (workers, leaders):
+        assert spec["template"]["spec"]["containers"][0]["image"] == image
+    usual = made["Deployment", "ptp-harness-watch-worker"]["spec"]["template"]["spec"]["containers"][0]["args"]
+    assert workers["template"]["spec"]["containers"][0]["args"] == [*usual, "--capacity", "5"]
+
+
 def test_values_reach_the_objects_that_they_are_for_alone() -> None:
     annotations = {"eks.amazonaws.com/role-arn": ROLE}
     made = render(
@@ -82,7 +95,9 @@ def test_values_reach_the_objects_that_they_are_for_alone() -> None:
 
 
 def test_helm_finds_nothing_wrong_with_it() -> None:
-    assert "0 chart(s) failed" in run("helm", "lint", CHART, "--strict", "--set", "destructive=true", *VERSION)
+    assert "0 chart(s) failed" in run(
+        "helm", "lint", CHART, "--strict", "--set", "destructive=true,watch.enabled=true", *VERSION
+    )
 
 
 @pytest.fixture
@@ -93,12 +108,16 @@ def cluster(tmp_path: Path) -> Iterator[Cluster]:
 
 def test_it_is_installed_and_removed(cluster: Cluster) -> None:
     config = ("--kubeconfig", str(cluster.kubeconfig()), "--namespace", SPACE)
-    said = run("helm", "install", "ptp", CHART, "--create-namespace", "--set", "destructive=true", *config)
+    said = run(
+        "helm", "install", "ptp", CHART, "--create-namespace", "--set", "destructive=true,watch.enabled=true", *config
+    )
     assert f"ptp-harness cluster smoke --namespace {SPACE}" in said
     account = f"system:serviceaccount:{SPACE}:ptp-harness-coordinator"
     assert may(cluster, account, "create", "batch", "jobs", SPACE)
     assert not may(cluster, account, "create", "batch", "jobs", "default")
     assert may(cluster, account, "create", "", "namespaces", "")
+    workers = cluster.request(f"/apis/apps/v1/namespaces/{SPACE}/deployments/ptp-harness-watch-worker")
+    assert workers["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] == 90
     run("helm", "uninstall", "ptp", "--wait", *config)
     assert not may(cluster, account, "create", "batch", "jobs", SPACE)
     assert not may(cluster, account, "create", "", "namespaces", "")

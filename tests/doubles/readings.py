@@ -23,9 +23,14 @@ def make_reading(tick: int, **values: Any) -> TickReading:
     return TickReading(**{**usual, **values, "tick": tick})
 
 
-def make_chunk(stream: str, ticks: Iterable[int], *, epoch: int = 1, **values: Any) -> Chunk:
+def make_chunk(stream: str, ticks: Iterable[int], *, epoch: int = 1, interval_ns: int = 10**9, **values: Any) -> Chunk:
     """Make the chunk of those ticks."""
     readings = [make_reading(tick, **values) for tick in ticks]
     return Chunk(
-        stream=stream, epoch=epoch, first_tick=readings[0].tick, last_tick=readings[-1].tick, readings=readings
+        stream=stream,
+        epoch=epoch,
+        interval_ns=interval_ns,
+        first_tick=readings[0].tick,
+        last_tick=readings[-1].tick,
+        readings=readings,
     )

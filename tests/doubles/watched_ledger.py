@@ -21,12 +21,13 @@ class WatchedLedger:
 
     database: Database
     epochs: dict[str, int] = field(default_factory=dict)
+    registration: int = 0
 
     def add(self, *streams: str) -> None:
         """Add streams and give them to the worker."""
         watch = WatchStreams(self.database)
         watch.add([NewStream(stream=name, source={}, limits={}) for name in streams])
-        registration = watch.register(WORKER, capacity=1000, score=1.0, process="test", version="1")
+        self.registration = registration = watch.register(WORKER, capacity=1000, score=1.0, process="test", version="1")
         watch.write_plan(watch.lead("test") or 0, dict.fromkeys(streams, WORKER))
         self.epochs |= watch.claim(WORKER, registration, streams)
 
@@ -67,6 +68,7 @@ class WatchedLedger:
             Chunk(
                 stream=stream,
                 epoch=self.epochs[stream],
+                interval_ns=10**9,
                 first_tick=within[0].tick,
                 last_tick=within[-1].tick,
                 readings=within,

@@ -1,4 +1,4 @@
-"""The units under a real systemd: both start with all their hardening, and campaigns outlive restarts and kills."""
+"""The units under a real systemd: all start with all their hardening, and campaigns outlive restarts and kills."""
 
 import json
 import os
@@ -20,6 +20,7 @@ from tests.servers.systemd import Machine, booted, find_root
 ROOT = Path(__file__).parents[2]
 UNITS = ROOT / "deploy" / "systemd"
 SERVE, WORK = "ptp-harness-serve.service", "ptp-harness-work.service"
+WORKERS, WORKER = "ptp-harness-watch-worker@.service", "ptp-harness-watch-worker@7.service"
 STATE = "/var/lib/ptp-harness"
 STAGE_S = 8
 _WITHIN_S = 120.0
@@ -97,7 +98,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installed]:
         machine.must("systemd-sysusers")
         machine.write("/etc/ptp-harness/environment", f"LISTEN=127.0.0.1:{port}\nWORK_FLAGS=--per-bench lab=2\n")
         machine.write("/etc/ptp-harness/ledger-url", f"sqlite:///{STATE}/ledger.sqlite\n", "600")
-        for unit in (SERVE, WORK):
+        for unit in (SERVE, WORK, WORKERS):
             machine.write(f"/etc/systemd/system/{unit}", (UNITS / unit).read_text())
             dropin = (UNITS / "postgresql.conf").read_text()  # its secret names a ledger in SQLite here
             machine.write(f"/etc/systemd/system/{unit}.d/ledger.conf", dropin)
@@ -119,17 +120,22 @@ def properties(machine: Machine, unit: str, *names: str) -> dict[str, str]:
     return dict(line.split("=", 1) for line in shown.splitlines())
 
 
+def assert_confined(machine: Machine, unit: str) -> None:
+    """Assert that a unit runs as its own user, without rights, and can write to no folder of the system."""
+    state = properties(machine, unit, "ActiveState", "NRestarts", "MainPID", "User")
+    assert (state["ActiveState"], state["NRestarts"], state["User"]) == ("active", "0", "ptp-harness"), unit
+    status = machine.must("cat", f"/proc/{state['MainPID']}/status")
+    fields = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
+    assert (fields["NoNewPrivs"], fields["Seccomp"], fields["CapBnd"]) == ("1", "2", "0" * 16), unit
+    inside = f"nsenter --target={state['MainPID']} --mount"
+    for folder in ("/usr", "/etc", "/opt", "/home", "/var/log"):
+        touch = machine.run("sh", "-c", f"{inside} touch {folder}/x")
+        assert "Read-only file system" in touch.stderr, (unit, folder, touch)
+
+
 def test_both_units_run_as_their_own_user_and_write_nowhere_else(installed: Installed) -> None:
     for unit in (SERVE, WORK):
-        state = properties(installed.machine, unit, "ActiveState", "NRestarts", "MainPID", "User")
-        assert (state["ActiveState"], state["NRestarts"], state["User"]) == ("active", "0", "ptp-harness"), unit
-        status = installed.machine.must("cat", f"/proc/{state['MainPID']}/status")
-        fields = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
-        assert (fields["NoNewPrivs"], fields["Seccomp"], fields["CapBnd"]) == ("1", "2", "0" * 16), unit
-        inside = f"nsenter --target={state['MainPID']} --mount"
-        for folder in ("/usr", "/etc", "/opt", "/home", "/var/log"):
-            touch = installed.machine.run("sh", "-c", f"{inside} touch {folder}/x")
-            assert "Read-only file system" in touch.stderr, (unit, folder, touch)
+        assert_confined(installed.machine, unit)
     assert installed.machine.must("stat", "--format=%U %a", STATE) == "ptp-harness 700\n"
 
 
@@ -161,6 +167,21 @@ def test_what_died_with_its_unit_is_taken_up_within_ten_seconds(installed: Insta
     document = wait_for(lambda: ended(installed, task), "the campaign ends")
     assert (document["state"], document["problem"], document["outcome"]) == ("ended", None, "PASS"), document
     assert installed.count_attempts(task) == 2
+
+
+def test_a_worker_of_the_watch_runs_as_its_unit_says_and_leaves_the_ledger_when_it_is_stopped(
+    installed: Installed,
+) -> None:
+    started = installed.machine.run("systemctl", "start", WORKER)
+    assert started.returncode == 0, started.stderr + installed.machine.journal(WORKER)
+    name = wait_for(lambda: installed.select("worker FROM watch_workers"), "the worker registers")
+    assert name.endswith("-7")
+    assert_confined(installed.machine, WORKER)
+    assert installed.machine.run("test", "-f", f"{STATE}/watch/{name}.spool").returncode == 0
+    installed.machine.must("systemctl", "stop", WORKER)
+    state = properties(installed.machine, WORKER, "ActiveState", "Result")
+    assert (state["ActiveState"], state["Result"]) == ("inactive", "success")
+    assert installed.select("COUNT(*) FROM watch_workers") == "0"
 
 
 def ended(installed: Installed, task: str) -> Any:

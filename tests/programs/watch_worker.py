@@ -28,6 +28,7 @@ from harness.store.watch_database import open_watch_database
 from harness.store.watch_samples import Chunk, WatchSamples
 from harness.store.watch_streams import WatchStreams
 from harness.store.watch_view import WatchViews
+from harness.watch.grid import to_interval_ns
 from harness.watch.holdings import Holdings, boot_time_s
 
 Sampled = dict[tuple[str, int], list[int]]
@@ -143,7 +144,9 @@ class CountingWorker:
         """Keep what was sampled in the spool, in the chunks that are to be stored."""
         with self._lock:
             sampled, self._sampled = self._sampled, defaultdict(list)
-        chunks = [chunk for (stream, epoch), ticks in sampled.items() for chunk in make_chunks(stream, epoch, ticks)]
+        chunks = [
+            chunk for sampling, ticks in sampled.items() for chunk in make_chunks(*sampling, ticks, self._interval_s)
+        ]
         late = self._is_away()
         rows = [(*chunk.key, json.dumps([reading.tick for reading in chunk.readings]), late) for chunk in chunks]
         with self._open_spool() as spool:
@@ -159,7 +162,7 @@ class CountingWorker:
                 (row, chunk)
                 for row, late, stream, epoch, ticks in rows
                 if bool(late) is replayed
-                for chunk in make_chunks(stream, epoch, json.loads(ticks))
+                for chunk in make_chunks(stream, epoch, json.loads(ticks), self._interval_s)
             ]
             if part and not self._is_away():
                 try:
@@ -175,12 +178,19 @@ class CountingWorker:
             yield spool
 
 
-def make_chunks(stream: str, epoch: int, ticks: list[int]) -> Iterator[Chunk]:
+def make_chunks(stream: str, epoch: int, ticks: list[int], interval_s: float) -> Iterator[Chunk]:
     """Make chunks of at most 300 ticks."""
     for first in range(0, len(ticks), 300):
         part = ticks[first : first + 300]
         readings = [TickReading(**_NOT_OBSERVED | {"tick": tick}) for tick in part]  # type: ignore[arg-type]
-        yield Chunk(stream=stream, epoch=epoch, first_tick=part[0], last_tick=part[-1], readings=readings)
+        yield Chunk(
+            stream=stream,
+            epoch=epoch,
+            interval_ns=to_interval_ns(interval_s),
+            first_tick=part[0],
+            last_tick=part[-1],
+            readings=readings,
+        )
 
 
 def main() -> None:

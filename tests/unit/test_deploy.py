@@ -3,6 +3,7 @@
 The image, the units and Prometheus are tried for real in tests/packaging.
 """
 
+import inspect
 import json
 import re
 import shutil
@@ -17,6 +18,7 @@ import pytest
 import yaml
 
 from harness import __version__
+from harness.cli import watch_worker
 from tests.servers import prometheus
 
 ROOT = Path(__file__).parents[2]
@@ -24,7 +26,8 @@ DEPLOY = ROOT / "deploy"
 COMPOSE = DEPLOY / "compose" / "compose.yaml"
 UNITS = sorted((DEPLOY / "systemd").glob("*.service"))
 SCRIPTS = [DEPLOY / "image" / "build", DEPLOY / "compose" / "make-secrets"]
-MOST_EXPOSED = {"ptp-harness-serve.service": 15, "ptp-harness-work.service": 20}
+WORKER = "ptp-harness-watch-worker@.service"
+MOST_EXPOSED = {"ptp-harness-serve.service": 15, "ptp-harness-work.service": 20, WORKER: 15}
 """Tenths of the points that systemd-analyze gives for what a unit may do; 100 is everything."""
 
 
@@ -173,9 +176,18 @@ def test_every_command_of_a_unit_parses(parsed: Callable[[str], None]) -> None:
         for path in (DEPLOY / "systemd").iterdir()
         for line in re.findall(r"^ExecStart=/usr/local/bin/(\S.*)$", path.read_text(), re.MULTILINE)
     ]
-    assert len(lines) == 3
+    assert len(lines) == 4
     for line in lines:
-        parsed(re.sub(r" \$\w+_FLAGS", "", line).replace("${LISTEN}", "127.0.0.1:0").replace("%d", "/run"))
+        plain = line.replace("${LISTEN}", "127.0.0.1:0").replace("%d", "/run").replace("%l-%i", "rack7-1")
+        parsed(re.sub(r" \$\w+_FLAGS", "", plain))
+
+
+def test_a_worker_of_the_watch_has_time_to_give_its_streams_to_others_before_anything_of_it_is_ended() -> None:
+    worker = (DEPLOY / "systemd" / WORKER).read_text()
+    settings = dict(line.split("=", 1) for line in worker.splitlines() if re.match(r"\w+=", line))
+    assert (settings["KillMode"], settings["Restart"]) == ("mixed", "always")
+    drain_s = inspect.signature(watch_worker.worker).parameters["drain_s"].default
+    assert float(settings["TimeoutStopSec"]) >= 2 * drain_s
 
 
 # --- Prometheus and Grafana -------------------------------------------------------------------------------------------

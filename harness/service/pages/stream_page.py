@@ -21,9 +21,10 @@ from harness.service.pages.watch_page import STATE_CLASSES
 from harness.store.database import Database
 from harness.store.owners import read_now
 from harness.store.watch_samples import WatchSamples
+from harness.watch.grid import to_interval_ns
 from harness.watch.service_level import DAY_S
 from harness.watch.stream_text import MARKS, describe_figures, describe_level, describe_quality
-from harness.watch.stream_view import MinuteView, StreamView, find_stream, read_interval, read_view
+from harness.watch.stream_view import MinuteView, StreamView, find_stream, read_view, read_watched_interval
 
 router = APIRouter(include_in_schema=False)
 
@@ -70,7 +71,6 @@ def show_stream(stream: str, request: Request, viewer: PageViewer, context: Cont
         drawn=_draw(view),
         classes=STATE_CLASSES,
         marks=MARKS,
-        change_ns=lambda tick: round(tick * view.word.interval_s * 1e9),
         stream_path=stream_path,
     )
 
@@ -96,10 +96,11 @@ def _list_hours(minutes: Sequence[MinuteView]) -> Iterator[HourRow]:
 
 def _draw(view: StreamView) -> Markup:
     """Draw the greatest offset and bound of each minute, for browsers without scripts; nothing without a reading."""
-    offsets = [minute.offset_max_ns for minute in view.minutes]
+    minutes = [minute for minute in view.minutes if minute.begin_s >= view.watched_from_s]
+    offsets = [minute.offset_max_ns for minute in minutes]
     if all(value is None for value in offsets):
         return EMPTY
-    bounds = [minute.bound_max_ns for minute in view.minutes]
+    bounds = [minute.bound_max_ns for minute in minutes]
     bands = [Band(name="greatest bound", class_="bound", least=bounds, greatest=bounds)]
     bands += [Band(name="greatest offset", class_="offset", least=offsets, greatest=offsets)]
     title = Title(host=view.word.stream, name="Offset over time", finding="The greatest offset of each minute.")
@@ -132,14 +133,15 @@ def _make_series(
     database: Database, stream: str, day: str, from_s: float, to_s: float | None, columns: int
 ) -> dict[str, Any]:
     word = find_stream(database, stream)
-    begin_s, end_s = read_interval(database, day)
+    begin_s, end_s = read_watched_interval(database, word, day)
     length_s, interval_s = float(end_s - begin_s), word.interval_s
     first_s = min(max(0.0, from_s), max(0.0, length_s - interval_s))
     last_s = min(length_s, max(length_s if to_s is None else to_s, first_s + interval_s))
     ticks_each = max(1, -(-int((last_s - first_s) / interval_s) // columns))
     first_tick = int((begin_s + first_s) / interval_s)
     count = max(1, -(-int((last_s - first_s) / interval_s) // ticks_each))
-    readings = WatchSamples(database).read(stream, first_tick, first_tick + count * ticks_each - 1)
+    last_tick = first_tick + count * ticks_each - 1
+    readings = WatchSamples(database).read(stream, first_tick, last_tick, interval_ns=to_interval_ns(interval_s))
     has_device = any(each.device_bound_ns for each in readings)
     places = [(each.tick - first_tick) // ticks_each for each in readings]
     return {

@@ -13,9 +13,12 @@ from harness.service.pages.rendering import render
 from harness.service.pages.viewer import PageViewer
 from harness.store.owners import read_now
 from harness.store.watch_incidents import WatchIncidents
+from harness.store.watch_log import LogKind, WatchLog
 from harness.store.watch_states import StreamWord, WatchStates
 from harness.store.watch_streams import WatchStreams, WorkerLine
 from harness.watch.remedies import WATCH_REMEDIES
+
+KindOfLog = Annotated[LogKind | None, Query()]
 
 router = APIRouter(include_in_schema=False)
 
@@ -29,6 +32,7 @@ STATE_CLASSES = {
 
 _WORST_FIRST = (StreamState.BROKEN, StreamState.UNKNOWN, StreamState.DEGRADED, StreamState.OK)
 _MOST_TICKS, _MOST_ROWS, _MOST_INCIDENTS = 2000, 200, 200
+_MOST_MOVES, _MOST_LOG = 10, 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +78,7 @@ def show_watch(
         workers=_list_workers(WatchStreams(database).list_workers(), words),
         unowned=sum(word.owner is None for word in words),
         incidents=WatchIncidents(database).list(most=_MOST_INCIDENTS),
+        moves=WatchLog(database).list_lines(kinds=[LogKind.MOVE], most=_MOST_MOVES),
         classes=STATE_CLASSES,
         remedies=WATCH_REMEDIES,
         stream_path=stream_path,
@@ -94,6 +99,25 @@ def show_incidents(request: Request, viewer: PageViewer, context: Context) -> Re
         incidents=WatchIncidents(database).list(ended=True, most=_MOST_INCIDENTS),
         most=_MOST_INCIDENTS,
         stream_path=stream_path,
+    )
+
+
+@router.get("/watch/log")
+def show_log(request: Request, viewer: PageViewer, context: Context, kind: KindOfLog = None) -> Response:
+    """Show what leaders moved, found and mended, and what workers found out, the newest first."""
+    database = context.ledger.database
+    return render(
+        request,
+        viewer,
+        "watch_log.html",
+        page="watch",
+        read_ns=database.read(read_now),
+        lines=WatchLog(database).list_lines(kinds=[] if kind is None else [kind], most=_MOST_LOG),
+        most=_MOST_LOG,
+        kinds=[*LogKind],
+        kind=kind,
+        stream_path=stream_path,
+        with_query=with_query,
     )
 
 

@@ -3,6 +3,8 @@
 import html
 import re
 from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from urllib.parse import quote
 
@@ -15,8 +17,11 @@ from harness.model.incidents import Incident
 from harness.model.watched import StateChange, StreamState
 from harness.store.owners import read_now
 from harness.store.tables import WATCH_STATES
+from harness.store.watch_findings import FindingKind, WorkerFinding, WorkerFindings
 from harness.store.watch_incidents import WatchIncidents
+from harness.store.watch_log import LogEntry, LogKind, WatchLog
 from harness.store.watch_states import WatchStates
+from harness.watch.stream_view import find_stream, find_watched_from_s
 from tests.doubles.watched_clock import lose_phc
 from tests.doubles.watched_ledger import WORKER, WatchedLedger
 from tests.servers.service import RunningService, running_service
@@ -57,6 +62,15 @@ def watching(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServic
             ended_ns=now_ns - 6000 * 10**9,
         )
         WatchIncidents(running.ledger.database).write([incident, ended])
+        finding = WorkerFinding(
+            kind=FindingKind.HOST_KEY, sentence=f"another key: {HOSTILE}", recommendation="find out why"
+        )
+        moved = LogEntry(
+            kind=LogKind.MOVE, stream="web-1", worker=WORKER, sentence=f"stream web-1 is to go to w1, since {HOSTILE}"
+        )
+        led = LogEntry(kind=LogKind.LEADER, sentence="hub leads, epoch 1")
+        WatchLog(running.ledger.database).add([moved, led], epoch=1)
+        WorkerFindings(running.ledger.database).tell(WORKER, watched.registration, [finding], [])
         yield running
 
 
@@ -82,7 +96,8 @@ def test_all_clocks_are_seen_at_a_glance_and_the_bad_ones_as_rows(client: httpx2
     assert f'href="/watch/streams/{LONG_NAME}"' in page.text
     assert "phc_unreadable: no reading of the PHC succeeded for 8 ticks next: stop other readers" in text
     assert "no worker has told its state" in text
-    assert f"{WORKER} test lives 3 3" in text
+    assert f"{WORKER} test host key: another key: <script>" in text
+    assert "next: find out why lives 3 3" in text
 
 
 def test_filters_choose_the_rows(client: httpx2.Client) -> None:
@@ -150,6 +165,28 @@ def test_series_of_a_day_hold_each_spike_and_a_part_of_it_is_finer(
     assert client.get(f"{path}&from_s=nan").status_code == 422
 
 
+def test_plot_of_a_day_begins_with_the_stream_where_that_was_added_in_it(
+    client: httpx2.Client, watching: RunningService
+) -> None:
+    database = watching.ledger.database
+    now_s = database.read(read_now) // 10**9
+    day_s = now_s // 86400 * 86400
+    day = units.utc_moment(now_s * 10**9).date().isoformat()
+    told = client.get(f"/watch/series.json?stream=web-1&day={day}").json()
+    (host,) = told["hosts"]
+    begin_s = host["begin_s"]
+    assert (told["first_s"], begin_s % 60, day_s <= begin_s <= now_s) == (0, 0, True)
+    assert told["length_s"] <= 1200, "it has samples of a quarter of an hour"
+    assert next(place for place, value in enumerate(host["offset"][0]) if value is not None) * told["column_s"] <= 60
+    added = partial(replace, find_stream(database, "web-3"))
+    noon_ns = (day_s - 86400 + 43200) * 10**9
+    for earliest_tick, from_s in ((None, 43200), (day_s - 86400 + 3661, 3660), (day_s - 86400 + 50000, 43200)):
+        found_s = find_watched_from_s(added(added_ns=noon_ns), earliest_tick, day_s - 86400, day_s)
+        assert found_s == day_s - 86400 + from_s
+    for added_ns in (noon_ns - 86400 * 10**9, noon_ns + 86400 * 10**9):  # the day before, and the day after
+        assert find_watched_from_s(added(added_ns=added_ns), None, day_s - 86400, day_s) == day_s - 86400
+
+
 def test_incidents_are_listed_with_their_cause_and_clocks(client: httpx2.Client) -> None:
     text = text_of(client.get("/watch/incidents"))
     assert "4f00aa00bb00 phc unreadable kernel 6.12.1" in text
@@ -157,16 +194,33 @@ def test_incidents_are_listed_with_their_cause_and_clocks(client: httpx2.Client)
     assert "after 50 min" in text
 
 
+def test_latest_moves_are_shown_with_their_reason_and_the_log_has_the_rest(client: httpx2.Client) -> None:
+    moves = text_of(client.get("/watch")).partition("Latest moves")[2]
+    assert f"{WORKER} stream web-1 is to go to w1, since <script>" in moves
+    assert "hub leads" not in moves
+    log = text_of(client.get("/watch/log"))
+    assert "leader hub leads, epoch 1" in log
+    assert "since <script>" in log
+    chosen = text_of(client.get("/watch/log?kind=leader"))
+    assert "hub leads" in chosen
+    assert "since <script>" not in chosen
+    assert "There is nothing." in text_of(client.get("/watch/log?kind=mend"))
+    assert client.get("/watch/log?kind=nonsense").status_code == 422
+
+
 def test_what_a_host_said_is_text(client: httpx2.Client, watching: RunningService) -> None:
     database = watching.ledger.database
     before = database.read(lambda db: db.execute(WATCH_STATES.select()).mappings().all())
-    change = StateChange(tick=1, state=StreamState.BROKEN, reason=Reason.OUT_OF_LIMITS, sentence=HOSTILE)
+    change = StateChange(
+        tick=1, interval_ns=10**9, state=StreamState.BROKEN, reason=Reason.OUT_OF_LIMITS, sentence=HOSTILE
+    )
     WatchStates(database).write([], [("web-1", 1, change)], worker=WORKER, replayed=True)
     figures = {"offset_ns": "9", "follows_phc": HOSTILE, "chrony_bound_ns": [1]}
     hostile = {"sentence": HOSTILE, "host": {HOSTILE: HOSTILE}, "latest": figures}
     database.write(lambda db: db.execute(WATCH_STATES.update().values(**hostile)) and None)
     try:
-        for path in ("/watch", "/watch/incidents", "/watch/streams/web-1", "/watch/streams/web-1?day=1970-01-01"):
+        days = ("/watch/streams/web-1", "/watch/streams/web-1?day=1970-01-01")
+        for path in ("/watch", "/watch/incidents", "/watch/log", *days):
             page = client.get(path)
             assert page.status_code == 200, path
             for wrong in ("<script>alert", "<img src=x", "\x1b", "\u202e"):
@@ -180,7 +234,7 @@ def test_what_a_host_said_is_text(client: httpx2.Client, watching: RunningServic
 def test_pages_of_the_watch_ask_for_a_login(tmp_path: Path) -> None:
     with running_service(f"sqlite:///{tmp_path / 'ledger.sqlite'}", tmp_path / "state") as service:
         with service.client(None, headers=HTML) as client:
-            for path in ("/watch", "/watch/incidents", "/watch/streams/web-1"):
+            for path in ("/watch", "/watch/incidents", "/watch/log", "/watch/streams/web-1"):
                 assert client.get(path).status_code == 303
         with service.client(None) as program:
             assert program.get("/watch/series.json?stream=a&day=2026-01-05").status_code == 401

@@ -119,7 +119,9 @@ def test_the_readings_of_an_interval_are_one_a_tick(watched: Watched) -> None:
     second = watched.service.ledger.now_ns() // 10**9
     values = dict.fromkeys(TickReading.__dataclass_fields__) | {"offset_ns": 12}
     readings = [TickReading(**values | {"tick": tick}) for tick in range(second - 60, second)]  # type: ignore[arg-type]
-    chunk = Chunk(stream="a/1", epoch=1, first_tick=second - 60, last_tick=second - 1, readings=readings)
+    chunk = Chunk(
+        stream="a/1", epoch=1, interval_ns=10**9, first_tick=second - 60, last_tick=second - 1, readings=readings
+    )
     WatchSamples(watched.service.ledger.database).store([chunk], worker="w", replayed=False)
     found = watched.get("readings/a/1")
     assert [reading["tick"] for reading in found] == [reading.tick for reading in readings]

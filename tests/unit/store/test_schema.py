@@ -18,12 +18,17 @@ from harness import __version__
 from harness.analysis.quality import compute_quality
 from harness.errors import SetupError
 from harness.model import Evidence, HostState, Outcome
+from harness.model.watched import StateChange, StreamState
 from harness.store import schema
 from harness.store.database import Database
 from harness.store.ledger import Ledger
 from harness.store.run_pages import find_summary
 from harness.store.schema import NEWEST, REVISIONS
 from harness.store.tables import METADATA
+from harness.store.watch_samples import WatchSamples
+from harness.store.watch_states import WatchStates
+from harness.store.watch_streams import NewStream, WatchStreams
+from tests.doubles.readings import make_chunk
 from tests.doubles.records import make_host
 
 EARLIER = Path(__file__).parents[2] / "data" / "earlier-run" / "ledger.sql"
@@ -199,6 +204,47 @@ def test_an_upgrade_takes_the_figures_of_hosts_from_their_records(
     assert summed is not None
     assert replace(summed, line=sums.line) == sums
     assert differences(ledger.database) == []
+
+
+def test_an_upgrade_finds_the_interval_of_each_tick_that_a_watch_stored(ledger: Ledger) -> None:
+    now_s, database = ledger.now_ns() // 10**9, ledger.database
+    WatchStreams(database).add(
+        [NewStream(stream=name, source={}, limits={}, interval_s=2.0) for name in ("here", "again")]
+    )
+    expected = {("here", 2000), ("again", 2000), ("again", 200), ("gone", 250), ("gone", 60_000), ("spooled", 5000)}
+    chunks, spooled, changes = [], [], []
+    for stream, interval_ms in sorted(expected):
+        late_s = 200_000 if stream == "spooled" else 60
+        last = (now_s - late_s) * 1000 // interval_ms
+        chunk = make_chunk(stream, range(last - 9, last + 1), interval_ns=interval_ms * 10**6)
+        (spooled if stream == "spooled" else chunks).append(chunk)
+        change = StateChange(
+            tick=last, interval_ns=chunk.interval_ns, state=StreamState.OK, reason=None, sentence="all is well"
+        )
+        changes.append((stream, 1, change))
+    chunks.append(make_chunk("nonsense", range(10)))
+    samples, states = WatchSamples(database), WatchStates(database)
+    samples.store(chunks, worker="w", replayed=False)
+    samples.store(spooled, worker="w", replayed=True)
+    states.write([], changes[:-1], worker="w", replayed=False)
+    states.write([], changes[-1:], worker="w", replayed=True)
+    keys = samples.list_finished(2**60)
+    before, told = samples.read_chunks(keys), states.list_changes()
+
+    def age(db: sql.Connection) -> None:
+        for table in ("watch_chunks", "watch_changes"):
+            db.execute(sql.text(f"ALTER TABLE {table} DROP COLUMN interval_ns"))
+        db.execute(sql.text("ALTER TABLE watch_workers DROP COLUMN findings"))
+        db.execute(sql.text(f"UPDATE {schema.REVISION_TABLE} SET version_num = '0008'"))
+        db.execute(sql.text("UPDATE ptp_harness SET revision = '0008'"))
+
+    database.write(age)
+    assert schema.upgrade(database).before == "0008"
+    after = samples.read_chunks(keys)
+    assert {(chunk.stream, chunk.interval_ns // 10**6) for chunk in after} == {*expected, ("nonsense", 1000)}
+    assert after == before
+    assert states.list_changes() == told
+    assert differences(database) == []
 
 
 def test_a_file_is_upgraded_at_its_first_use_after_a_copy_beside_it(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The words about watched clocks: fenced by epoch, kept with their changes, and UNKNOWN when they are old."""
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -12,7 +13,7 @@ from harness.model.incidents import Incident
 from harness.model.watched import StateChange, StreamState
 from harness.store.database import Database
 from harness.store.ledger import Ledger
-from harness.store.tables import WATCH_CHANGES, WATCH_INCIDENTS, WATCH_STATES
+from harness.store.tables import WATCH_CHANGES, WATCH_INCIDENTS, WATCH_STATES, WATCH_STREAMS
 from harness.store.watch_incidents import WatchDays, WatchIncidents
 from harness.store.watch_states import StateLine, WatchStates
 from harness.store.watch_streams import NewStream, WatchStreams
@@ -54,6 +55,25 @@ def line(database: Database, **changes: Any) -> StateLine:
     return WatchStates(database).make_line(**{**values, **changes})
 
 
+@pytest.mark.parametrize("interval_s", [0.2, 1.0, 60.0])
+def test_doubtful_words_are_those_that_are_not_ok_or_old(database: Database, interval_s: float) -> None:
+    states, now = WatchStates(database), now_s(database)
+    database.write(lambda db: db.execute(WATCH_STREAMS.update().values(interval_s=interval_s)) and None)
+    states.write([line(database, tick=int(now / interval_s))], [], worker="w1", replayed=False)
+    longest_s = max(15.0, 5 * interval_s) + 5.0
+    for sampled_s, tick_s in itertools.product(
+        (-longest_s - 9, 9 - longest_s, -1, longest_s - 9, longest_s + 9), repeat=2
+    ):
+        tick = int((now + tick_s) / interval_s)
+        moved = WATCH_STATES.update().values(sampled_ns=round((now + sampled_s) * 1e9), tick=tick)
+        database.write(lambda db, moved=moved: db.execute(moved) and None)
+        is_old = states.read(["a"])["a"].old_s is not None
+        assert [word.stream for word in states.list_doubtful()] == (["a"] if is_old else []), (sampled_s, tick_s)
+    broken = WATCH_STATES.update().values(state="broken", sampled_ns=round(now * 1e9), tick=int(now / interval_s))
+    database.write(lambda db: db.execute(broken) and None)
+    assert [(word.stream, word.state) for word in states.list_doubtful()] == [("a", BROKEN)]
+
+
 def test_words_are_read_as_they_were_written(database: Database) -> None:
     states = WatchStates(database)
     assert states.write([line(database), line(database, stream="b")], [], worker="w1", replayed=False) == set()
@@ -71,7 +91,7 @@ def test_stream_without_a_word_is_unknown_and_one_that_is_not_watched_is_left_ou
 
 def test_word_of_an_epoch_that_is_over_is_refused_and_named_and_its_changes_are_kept(database: Database) -> None:
     states = WatchStates(database)
-    change = StateChange(tick=5, state=BROKEN, reason=Reason.OUT_OF_LIMITS, sentence="too far")
+    change = StateChange(tick=5, interval_ns=10**9, state=BROKEN, reason=Reason.OUT_OF_LIMITS, sentence="too far")
     lines = [line(database, epoch=0), line(database, stream="b"), line(database, stream="gone")]
     assert states.write(lines, [("a", 0, change)], worker="w1", replayed=True) == {"a", "gone"}
     assert states.read(["a"])["a"].sampled_ns is None
@@ -91,11 +111,11 @@ def test_later_epoch_and_later_tick_count(database: Database) -> None:
 
 def test_changes_that_come_twice_are_kept_once(database: Database) -> None:
     states = WatchStates(database)
-    changes = [StateChange(tick=tick, state=BROKEN, reason=None, sentence="x") for tick in (5, 6, 7)]
+    changes = [StateChange(tick=tick, interval_ns=10**9, state=BROKEN, reason=None, sentence="x") for tick in (5, 6, 7)]
     for _ in range(2):
         states.write([], [("a", 1, change) for change in changes], worker="w1", replayed=False)
     assert [each.change.tick for each in states.list_changes(["a"])] == [7, 6, 5]
-    assert [each.change.tick for each in states.list_changes_between("a", 6, 7)] == [5, 6, 7]
+    assert [each.change.tick for each in states.list_changes_between("a", 6, 7, interval_ns=10**9)] == [5, 6, 7]
 
 
 def _age(database: Database, column: Any, value: int) -> None:
@@ -143,7 +163,7 @@ def test_word_of_another_version_is_unknown(database: Database) -> None:
 
 def test_what_is_older_is_pruned(database: Database) -> None:
     states = WatchStates(database)
-    change = StateChange(tick=5, state=BROKEN, reason=None, sentence="x")
+    change = StateChange(tick=5, interval_ns=10**9, state=BROKEN, reason=None, sentence="x")
     states.write([line(database), line(database, stream="b")], [("a", 1, change)], worker="w1", replayed=False)
     old = WATCH_CHANGES.update().values(stored_ns=WATCH_CHANGES.c.stored_ns - 91 * 86_400 * 10**9)
     database.write(lambda db: db.execute(old) and None)

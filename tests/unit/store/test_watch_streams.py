@@ -4,12 +4,17 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 
 from harness.errors import ConflictError
+from harness.model.watched import StreamState
 from harness.store.ledger import Ledger
+from harness.store.watch_samples import WatchSamples
+from harness.store.watch_states import WatchStates
 from harness.store.watch_streams import NewStream, WatchStreams
+from tests.doubles.readings import make_chunk
 
 LEASE_S = 1.5
 
@@ -44,6 +49,25 @@ def wait_until(condition: Callable[[], object]) -> None:
     while not condition():
         assert time.monotonic() < give_up_at
         time.sleep(0.02)
+
+
+def test_a_stream_that_is_added_again_has_later_epochs_and_no_earlier_word(watch: WatchStreams, ledger: Ledger) -> None:
+    add(watch, "a", "b")
+    registration, states, samples = register(watch, "w"), WatchStates(ledger.database), WatchSamples(ledger.database)
+    assign(watch, ["a"], "w")
+    assert watch.claim("w", registration, ["a"]) == {"a": 1}
+    word = {"state": StreamState.OK, "reason": None, "sentence": "", "since_tick": 1, "latest": {}, "judging": {"x": 1}}
+    line = states.make_line(stream="a", epoch=1, tick=ledger.now_ns() // 10**9, host={}, **word)
+    assert states.write([line], [], worker="w", replayed=False) == set()
+    samples.store([make_chunk("a", range(60), epoch=3)], worker="w", replayed=True)
+    watch.remove(["a", "b"])
+    add(watch, "a", "b")
+    assert [(line.stream, line.epoch) for line in watch.list_streams()] == [("a", 3), ("b", 0)]
+    assert (states.read_saved(["a"]), states.read(["a"])["a"].state) == ({}, StreamState.UNKNOWN)
+    assign(watch, ["a"], "w")
+    assert watch.claim("w", registration, ["a"]) == {"a": 4}
+    assert states.write([replace(line, epoch=4)], [], worker="w", replayed=False) == set()
+    assert states.read(["a"])["a"].state is StreamState.OK
 
 
 def test_streams_are_added_once_and_removed(watch: WatchStreams) -> None:

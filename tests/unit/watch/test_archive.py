@@ -1,14 +1,17 @@
 """Past days of samples go to the evidence store whole, and leave the ledger only then."""
 
 import datetime
+import io
 import sys
 import time
 from pathlib import Path
 
+import pyarrow
 import pytest
 import sqlalchemy as sql
 from hypothesis import given
 from hypothesis import strategies as st
+from pyarrow import parquet
 
 from harness.errors import SetupError
 from harness.model.watched import TickReading
@@ -74,12 +77,12 @@ def test_a_day_that_ended_two_days_ago_is_archived_and_reads_back(
     assert archive.step() == []
     assert count_chunks(ledger) == 3 * len(kept)
     read = archive.read_day("a", day_ago(3))
-    assert read == [make_reading(tick) for tick in ticks]
-    assert archive.read_day("a", day_ago(2)) == []
-    assert WatchSamples(ledger.database).read("a", ticks[0], ticks[-1]) == []
+    assert read == {10**9: [make_reading(tick) for tick in ticks]}
+    assert archive.read_day("a", day_ago(2)) == {}
+    assert WatchSamples(ledger.database).read("a", ticks[0], ticks[-1], interval_ns=10**9) == []
     reference = WatchArchives(ledger.database).find_archive("../b", day_ago(3))
     assert str(reference).startswith(f"watch/{day_ago(3)}/..%2Fb.")
-    assert len(read_archive(store, str(reference))) == len(ticks)
+    assert len(read_archive(store, str(reference))[10**9]) == len(ticks)
 
 
 def test_days_are_archived_one_after_the_other(ledger: Ledger, archive: SampleArchive) -> None:
@@ -97,8 +100,8 @@ def test_samples_that_come_later_are_added_and_no_file_is_changed(
     before = str(WatchArchives(ledger.database).find_archive("a", day_ago(3)))
     late = fill(ledger, "a", 3, minutes=range(5, 6), replayed=True)
     archive.step()
-    assert [reading.tick for reading in archive.read_day("a", day_ago(3))] == first + late
-    assert [reading.tick for reading in read_archive(store, before)] == first
+    assert [reading.tick for reading in archive.read_day("a", day_ago(3))[10**9]] == first + late
+    assert [reading.tick for reading in read_archive(store, before)[10**9]] == first
     assert count_chunks(ledger) == 0
 
 
@@ -145,10 +148,61 @@ def test_a_file_that_was_changed_is_not_used(ledger: Ledger, tmp_path: Path) -> 
         decode_day(b"PAR1 nothing", "x")
 
 
-@given(readings=st.lists(READINGS, max_size=20, unique_by=lambda reading: reading.tick))
-def test_every_reading_comes_back_as_it_was(readings: list[TickReading]) -> None:
+@given(
+    samples=st.dictionaries(
+        st.integers(1, 2**20), st.lists(READINGS, min_size=1, max_size=20, unique_by=lambda each: each.tick), max_size=3
+    )
+)
+def test_every_reading_comes_back_as_it_was(samples: dict[int, list[TickReading]]) -> None:
     day = FinishedDay(stream="a/b", day=datetime.date(2026, 11, 30), interval_ns=1)
-    assert decode_day(encode_day(day, readings), "x") == readings
+    in_order = {each: sorted(readings, key=lambda reading: reading.tick) for each, readings in samples.items()}
+    assert decode_day(encode_day(day, samples), "x") == in_order
+
+
+def test_a_file_of_format_1_has_the_interval_of_its_day() -> None:
+    day = FinishedDay(stream="a", day=datetime.date(2026, 11, 30), interval_ns=2 * 10**9)
+    readings = [make_reading(day.first_tick + number) for number in range(3)]
+    table = parquet.read_table(pyarrow.BufferReader(encode_day(day, {day.interval_ns: readings})))
+    buffer = io.BytesIO()
+    about = {"ptp-harness.format": "1", "ptp-harness.interval_ns": f"{day.interval_ns}"}
+    parquet.write_table(table.drop_columns(["interval_ns"]).replace_schema_metadata(about), buffer)
+    assert decode_day(buffer.getvalue(), "x") == {day.interval_ns: readings}
+
+
+def test_what_was_sampled_of_a_stream_that_was_removed_is_archived(ledger: Ledger, archive: SampleArchive) -> None:
+    ticks = fill(ledger, "a", 3)
+    others = fill(ledger, "gone", 4)
+    WatchStreams(ledger.database).remove(["a"])
+    archive.step()
+    assert count_chunks(ledger) == 0
+    assert [reading.tick for reading in archive.read_day("a", day_ago(3))[10**9]] == ticks
+    assert [reading.tick for reading in archive.read_day("gone", day_ago(4))[10**9]] == others
+
+
+@pytest.mark.parametrize("later_ns", [10**9 // 2, 2 * 10**9])
+def test_a_stream_that_was_added_again_with_another_interval_has_the_right_times_in_the_archive(
+    ledger: Ledger, archive: SampleArchive, store: ObjectStore, later_ns: int
+) -> None:
+    fill(ledger, "a", 4)
+    fill(ledger, "a", 3)
+    noon_ns = (first_tick(3) + DAY_S // 2) * 10**9
+    later = range(noon_ns // later_ns, noon_ns // later_ns + 60)
+    today = range(first_tick(0) * 10**9 // later_ns, first_tick(0) * 10**9 // later_ns + 60)
+    chunks = [make_chunk("a", ticks, epoch=9, interval_ns=later_ns) for ticks in (later, today)]
+    WatchSamples(ledger.database).store(chunks, worker="w", replayed=False)
+    while archive.step():
+        pass
+    assert count_chunks(ledger) == 1, "today's"
+    assert len(archive.read_day("a", day_ago(4))[10**9]) == 180
+    samples = archive.read_day("a", day_ago(3))
+    assert {interval_ns: len(readings) for interval_ns, readings in samples.items()} == {10**9: 180, later_ns: 60}
+    reference = str(WatchArchives(ledger.database).find_archive("a", day_ago(3)))
+    content = store.read(reference.partition("#")[0], most=1 << 20)
+    assert content is not None
+    table = parquet.read_table(pyarrow.BufferReader(content))
+    times_ns = table.column("utc_ns").to_pylist()
+    assert times_ns == sorted(times_ns)
+    assert [times_ns[0], times_ns[-1]] == [first_tick(3) * 10**9, noon_ns + 59 * later_ns]
 
 
 @given(day=st.dates(datetime.date(1970, 1, 1), datetime.date(2200, 1, 1)), interval_ns=st.integers(10**6, 10**11))
@@ -172,6 +226,6 @@ def test_a_day_of_samples_is_small_and_quick() -> None:
     day = FinishedDay(stream="a", day=datetime.date(2026, 11, 30), interval_ns=10**9)
     readings = [make_reading(day.first_tick + number) for number in range(DAY_S)]
     begun = time.process_time()
-    content = encode_day(day, readings)
+    content = encode_day(day, {day.interval_ns: readings})
     assert time.process_time() - begun < 5
     assert len(content) < 4 << 20

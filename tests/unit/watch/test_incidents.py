@@ -15,6 +15,14 @@ SECOND = 10**9
 START = 1_795_233_600 * SECOND
 
 
+def update_with_members(conditions: list[Condition], going_on: list[Incident], now_ns: int) -> list[Incident] | None:
+    """Update incidents with the streams of these alone; None where another stream is bad, for which all are needed."""
+    members = {stream for incident in going_on for stream in incident.streams}
+    if any(each.kind is not None and each.stream not in members for each in conditions):
+        return None
+    return update_incidents([each for each in conditions if each.stream in members], going_on, now_ns)
+
+
 class Fleet:
     """Streams with traits, and the incidents that a leader has told of them."""
 
@@ -36,7 +44,9 @@ class Fleet:
     def pass_s(self, seconds: int) -> None:
         for _ in range(seconds):
             self.now_s += 1
-            changed = update_incidents([*self.conditions.values()], self.going_on, START + self.now_s * SECOND)
+            everything, now_ns = [*self.conditions.values()], START + self.now_s * SECOND
+            changed = update_incidents(everything, self.going_on, now_ns)
+            assert update_with_members(everything, self.going_on, now_ns) in (None, changed)
             self.incidents |= {each.incident: each for each in changed}
 
     @property

@@ -53,9 +53,9 @@ def add(ledger: Ledger, *names: str) -> WatchStreams:
     return streams
 
 
-def join(streams: WatchStreams, name: str) -> Holdings:
+def join(streams: WatchStreams, name: str, *, capacity: float = 9) -> Holdings:
     worker = Holdings(
-        streams=streams, worker=name, process=f"{name}/1", version=__version__, capacity=9.0, lease_s=LEASE_S
+        streams=streams, worker=name, process=f"{name}/1", version=__version__, capacity=capacity, lease_s=LEASE_S
     )
     worker.step()
     return worker
@@ -93,12 +93,35 @@ def test_streams_go_to_workers_and_all_is_told(ledger: Ledger, make: Make) -> No
     assert sentences(ledger) == [
         "hub leads, epoch 1",
         "worker w is there: w/1, capacity 9",
-        "stream s is to go from nobody to w",
-        "stream t is to go from nobody to w",
+        "stream s is to go from nobody to w, since no worker was to have it",
+        "stream t is to go from nobody to w, since no worker was to have it",
     ]
+    join(streams, "v")
+    hub.look()
+    assert sentences(ledger)[-1] in {f"stream {each} is to go from w to v, since loads are to be even" for each in "st"}
+    worker.drain()
+    hub.look()
+    assert sentences(ledger)[-1].endswith("from w to v, since w drains")
     worker.leave()
     hub.look()
-    assert "worker w has left" in sentences(ledger)
+    assert "worker w drains" in sentences(ledger)
+
+
+def test_many_moves_are_told_with_their_reasons_and_a_stream_without_room_as_such(ledger: Ledger, make: Make) -> None:
+    streams, hub = add(ledger, *(f"s{number}" for number in range(25))), make()
+    worker = join(streams, "w", capacity=22)
+    hub.look()
+    told = sentences(ledger)
+    assert "22 streams are to go to w: 22 since no worker was to have it" in told
+    worker.step()
+    worker.leave()
+    join(streams, "v", capacity=30)
+    hub.look()
+    told = sentences(ledger)
+    assert "25 streams are to go to v: 22 since w has left, 3 since no worker was to have it" in told
+    WatchStreams(ledger.database).drain("v", 1)
+    hub.look()
+    assert "25 streams are to go to no worker: 25 since there is no room" in sentences(ledger)
 
 
 def test_streams_are_listed_only_when_something_has_changed(

@@ -21,7 +21,7 @@ GOOD = [*watch_clock(EC2_NOISE, 4000, first=FIRST)]
 
 
 def change(tick: int, state: StreamState) -> StateChange:
-    return StateChange(tick=tick, state=state, reason=None, sentence="")
+    return StateChange(tick=tick, interval_ns=10**9, state=state, reason=None, sentence="")
 
 
 def test_good_clock_was_within_its_bound_whenever_it_was_seen() -> None:

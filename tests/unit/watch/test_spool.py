@@ -32,11 +32,18 @@ def a_reading(tick: int) -> TickReading:
 
 def a_chunk(first: int, *, stream: str = "a", epoch: int = 1, ticks: int = 60) -> PackedChunk:
     rows = ReadingRows(a_reading(tick) for tick in range(first, first + ticks))
-    return PackedChunk(stream=stream, epoch=epoch, first_tick=first, last_tick=first + ticks - 1, columns=rows.encode())
+    return PackedChunk(
+        stream=stream,
+        epoch=epoch,
+        interval_ns=2 * 10**9,
+        first_tick=first,
+        last_tick=first + ticks - 1,
+        columns=rows.encode(),
+    )
 
 
 def a_row(tick: int, *, chunk: int = 0, stream: str = "a") -> OpenRow:
-    return OpenRow(stream, 1, tick, chunk, pack(a_reading(tick)))
+    return OpenRow(stream, 1, tick, chunk, 2 * 10**9, pack(a_reading(tick)))
 
 
 @pytest.fixture
@@ -65,8 +72,10 @@ def test_chunks_come_back_once_in_their_order_after_a_restart(spool: Spool, file
 
 
 def test_changes_of_state_come_back(spool: Spool) -> None:
-    broken = StateChange(tick=7, state=StreamState.BROKEN, reason=Reason.OUT_OF_LIMITS, sentence="offset")
-    fine = StateChange(tick=9, state=StreamState.OK, reason=None, sentence="")
+    broken = StateChange(
+        tick=7, interval_ns=10**9, state=StreamState.BROKEN, reason=Reason.OUT_OF_LIMITS, sentence="offset"
+    )
+    fine = StateChange(tick=9, interval_ns=2 * 10**9, state=StreamState.OK, reason=None, sentence="")
     spool.add_changes([("b", 2, fine), ("a", 1, broken)])
     spool.add_changes([("a", 1, broken)])
     assert spool.read_changes(10) == [("a", 1, broken), ("b", 2, fine)]
@@ -126,13 +135,21 @@ def test_a_spool_has_one_process_at_a_time(spool: Spool, file: Path) -> None:
         Spool(file, "w1")
 
 
-def test_a_spool_of_another_version_is_refused(spool: Spool, file: Path) -> None:
+def test_a_spool_of_another_version_is_refused_while_it_holds_something(spool: Spool, file: Path) -> None:
+    spool.add([a_chunk(0)])
     spool.close()
     with sqlite3.connect(file) as database:
-        database.execute("UPDATE about SET value = '99' WHERE name = 'version'")
-    database.close()
+        database.execute("UPDATE about SET value = '1' WHERE name = 'version'")
+        database.execute("ALTER TABLE whole DROP COLUMN interval_ns")
     with pytest.raises(ConflictError, match="another version"):
         Spool(file, "w1")
+    with database:
+        database.execute("DELETE FROM whole")
+    database.close()
+    again = Spool(file, "w1")
+    again.add([a_chunk(0)])
+    assert again.read_oldest(9) == [a_chunk(0)]
+    again.close()
 
 
 @pytest.mark.parametrize("damage", ["nonsense", "a page", "cut"])

@@ -1,6 +1,6 @@
 """The leader's duties for clocks: incidents of what workers told, told once, and the figures of each day."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import pytest
 
@@ -8,9 +8,9 @@ from harness import units
 from harness.model.watched import StreamState
 from harness.store.ledger import Ledger
 from harness.store.owners import read_now
-from harness.store.tables import WATCH_STREAMS
+from harness.store.tables import WATCH_STATES, WATCH_STREAMS
 from harness.store.watch_incidents import WatchDays, WatchIncidents
-from harness.store.watch_states import WatchStates
+from harness.store.watch_states import StreamWord, WatchStates
 from harness.store.watch_streams import WatchStreams
 from harness.watch.service_level import ServiceLevel
 from harness.watch.stream_duties import StreamDuties
@@ -38,6 +38,32 @@ def test_clocks_that_went_bad_together_are_one_incident_which_is_told_once(watch
     assert duties.find_incidents(epoch) == []
     (incident,) = WatchIncidents(watched.database).list()
     assert incident.streams == tuple(STREAMS)
+
+
+def test_all_streams_are_read_only_where_a_new_one_is_bad(
+    watched: WatchedLedger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[bool] = []
+    listed = WatchStates.list
+
+    def count(states: WatchStates, *, figures: bool = True) -> Sequence[StreamWord]:
+        read.append(figures)
+        return listed(states, figures=figures)
+
+    monkeypatch.setattr(WatchStates, "list", count)
+    for stream in STREAMS:
+        watched.sample(stream, 700)
+    duties, epoch = StreamDuties(watched.database), WatchStreams(watched.database).lead("test") or 0
+    assert (duties.find_incidents(epoch), read) == ([], [])
+    watched.sample("web-1", 700, fault=lose_phc, for_s=60)
+    assert len(duties.find_incidents(epoch)) == 1
+    assert read == [False]
+    assert (duties.find_incidents(epoch), read) == ([], [False]), "it is in its incident"
+    silent = WATCH_STATES.update().where(WATCH_STATES.c.stream == "web-2")
+    silent = silent.values(sampled_ns=WATCH_STATES.c.sampled_ns - 40 * 10**9)
+    watched.database.write(lambda db: db.execute(silent) and None)
+    duties.find_incidents(epoch)
+    assert read == [False, False], "an old word is not that of a good clock"
 
 
 def test_leader_of_before_tells_nothing(watched: WatchedLedger) -> None:

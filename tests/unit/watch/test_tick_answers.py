@@ -74,6 +74,15 @@ def test_what_a_host_says_of_itself_is_one_short_line() -> None:
     assert len(parsed.facts["kernel"]) < 150
 
 
+@pytest.mark.parametrize(
+    ("schema", "told"), [(3, 3), (0, 0), (None, None), ("3", None), (True, None), (-1, None), (10**9, None)]
+)
+def test_the_form_of_its_lines_that_a_host_tells_is_a_small_number_or_unknown(schema: Any, told: int | None) -> None:
+    parsed = parse(json.dumps({"kind": "start", "schema": schema}).encode())
+    assert isinstance(parsed, SamplerStart)
+    assert parsed.schema == told
+
+
 @given(st.sampled_from(PARTS), JSON)
 def test_an_answer_with_any_part_is_refused_or_a_reading_that_can_be_stored(part: str, value: Any) -> None:
     try:

@@ -20,10 +20,13 @@ from harness.model.enums import Reason
 from harness.model.watched import StateChange, StreamState, TickReading
 from harness.store.ledger import Ledger
 from harness.store.tables import WATCH_CHUNKS
+from harness.store.watch_findings import FindingKind, WorkerFindings
+from harness.store.watch_log import LogKind, WatchLog
 from harness.store.watch_samples import WatchSamples
 from harness.store.watch_sources import WatchSources
 from harness.store.watch_streams import NewStream, WatchStreams
 from harness.system.settings import assets_dir
+from harness.watch.grid import to_interval_ns
 from harness.watch.holdings import Holdings
 from harness.watch.leader import Leader
 from harness.watch.sampler import SamplerProgram
@@ -83,6 +86,7 @@ class Watch:
                 sources=WatchSources(ledger.database),
                 samples=WatchSamples(ledger.database),
                 states=states or NoStates(),
+                findings=WorkerFindings(ledger.database),
                 make_judge=make_judge,
                 program=PROGRAM,
                 spool=Spool(self.folder / f"{spool or name}.spool", name),
@@ -123,7 +127,9 @@ class Watch:
         """The ticks that are missing between the first and the last reading of each stream."""
         found = {}
         for stream in streams:
-            ticks = [reading.tick for reading in self.samples.read(stream, 0, 2**60)]
+            ticks = [
+                reading.tick for reading in self.samples.read(stream, 0, 2**60, interval_ns=to_interval_ns(INTERVAL_S))
+            ]
             found[stream] = sorted({*range(ticks[0], ticks[-1] + 1)} - {*ticks})
         return {stream: gaps for stream, gaps in found.items() if gaps}
 
@@ -180,7 +186,9 @@ def test_fifty_hosts_are_sampled_each_tick_and_stored_once(ledger_url: str, tmp_
         told = watch.workers["w1"].snapshot()
         assert (told["local_mode"], told["circuit"], told["lost_chunks"]) == (False, "closed", 0)
         await watch.stop("w1")
-        stored = {stream: watch.samples.read(stream, 0, 2**60) for stream in streams}
+        stored = {
+            stream: watch.samples.read(stream, 0, 2**60, interval_ns=to_interval_ns(INTERVAL_S)) for stream in streams
+        }
         assert min(len(readings) for readings in stored.values()) >= 20
         assert {reading.offset_ns for readings in stored.values() for reading in readings} == {40}
         assert watch.doubled() == []
@@ -224,6 +232,9 @@ def test_a_ledger_that_is_away_costs_no_sample_and_moves_nothing(
         await until(lambda: not worker.snapshot()["local_mode"])
         await until(lambda: worker.snapshot()["spooled_chunks"] == 0)
         assert worker.snapshot()["replayed_chunks"] >= 30
+        log = WatchLog(watch.ledger.database)
+        await until(lambda: log.list_lines(kinds=[LogKind.FINDING]))
+        assert "cut off: the worker w1 did not reach the ledger for" in log.list_lines()[0].entry.sentence
         await watch.stop("w1")
         assert watch.gaps(streams) == {}
         assert watch.doubled() == []
@@ -256,7 +267,9 @@ def test_a_worker_that_ends_while_the_ledger_is_away_leaves_its_samples_for_the_
             tell=lambda: (watch.tasks["w1"], again.snapshot()),
         )
         for stream in streams:
-            assert len(watch.samples.read(stream, 0, 2**60)) >= before[stream] + 10
+            assert (
+                len(watch.samples.read(stream, 0, 2**60, interval_ns=to_interval_ns(INTERVAL_S))) >= before[stream] + 10
+            )
         assert watch.doubled() == []
 
     run(own_server.make_database("watch"), tmp_path, act)
@@ -292,6 +305,11 @@ def test_a_stream_that_cannot_be_sampled_says_why(ledger_url: str, tmp_path: Pat
             )
         )
         await until(lambda: watch.sampled("w1")["host-0"] > 2)
+        await until(lambda: watch.streams.list_workers()[0].findings)
+        (finding,) = watch.streams.list_workers()[0].findings
+        assert (finding.kind, [*finding.streams]) == (FindingKind.HOST_KEY, ["host-1"])
+        (entry,) = WatchLog(watch.ledger.database).list_lines(kinds=[LogKind.FINDING])
+        assert (entry.entry.worker, entry.entry.stream) == ("w1", "host-1")
 
     run(ledger_url, tmp_path, act)
 
@@ -306,7 +324,13 @@ class OffsetJudge(UnjudgedTicks):
         if reading is None or state is self.state:
             return None
         self.state = state
-        return StateChange(tick=tick, state=state, reason=Reason.OUT_OF_LIMITS if broken else None, sentence="offset")
+        return StateChange(
+            tick=tick,
+            interval_ns=to_interval_ns(INTERVAL_S),
+            state=state,
+            reason=Reason.OUT_OF_LIMITS if broken else None,
+            sentence="offset",
+        )
 
 
 def test_each_tick_is_judged_and_a_change_is_told_at_once(ledger_url: str, tmp_path: Path) -> None:
@@ -340,9 +364,10 @@ def test_what_a_worker_has_sampled_is_stored_when_it_ends(ledger_url: str, tmp_p
         before = watch.sampled("w1")
         worker.stop()
         await watch.stop("w1")
-        assert {stream: len(watch.samples.read(stream, 0, 2**60)) >= before[stream] for stream in streams} == (
-            dict.fromkeys(streams, True)
-        )
+        assert {
+            stream: len(watch.samples.read(stream, 0, 2**60, interval_ns=to_interval_ns(INTERVAL_S))) >= before[stream]
+            for stream in streams
+        } == (dict.fromkeys(streams, True))
         assert worker.snapshot()["waiting"] == 0
 
     run(ledger_url, tmp_path, act)

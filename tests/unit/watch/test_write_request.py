@@ -85,7 +85,7 @@ def test_a_reading_has_a_sample_of_each_quantity_in_seconds_at_the_time_of_its_t
         100, offset_ns=-250, window_ns=600, reads=5, read_errors=0, device_bound_ns=40, chrony_offset_ns=9,
         chrony_bound_ns=1500, follows_phc=True, opinion_ns=None,
     )  # fmt: skip
-    made = {each.labels["__name__"]: each for each in make_series("lab.phc", 0.2, [full])}
+    made = {each.labels["__name__"]: each for each in make_series("lab.phc", 200_000_000, [full])}
     values = {name.removeprefix(f"{PREFIX}_"): series.samples for name, series in made.items()}
     assert values == {
         "offset_seconds": [(20_000, -250e-9)],
@@ -103,7 +103,7 @@ def test_a_reading_has_a_sample_of_each_quantity_in_seconds_at_the_time_of_its_t
 
 @given(ticks=st.lists(st.integers(0, 10**10), unique=True, max_size=50), observed=st.booleans())
 def test_samples_are_in_the_order_of_time_and_what_was_not_observed_has_none(ticks: list[int], observed: bool) -> None:
-    made = make_series("a", 1.0, [reading(tick, offset_ns=tick if observed else None) for tick in ticks])
+    made = make_series("a", 10**9, [reading(tick, offset_ns=tick if observed else None) for tick in ticks])
     assert len(made) == (1 if observed and ticks else 0)
     for series in made:
         assert [time_ms for time_ms, _ in series.samples] == [tick * 1000 for tick in sorted(ticks)]
