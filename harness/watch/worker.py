@@ -100,7 +100,7 @@ class StreamWorker:
         self._trusted_until_s = 0.0
         self._flushing = asyncio.Lock()
         self._figures = WorkerFigures()
-        self._told_apart = self._told_set = False
+        self._told_apart = self._told_set = self._told_away = False
 
     # -- life
 
@@ -182,7 +182,7 @@ class StreamWorker:
         step = partial(
             self._step, self._find_ready(), self._figures.measure_load(), {*self._streams}, dict(self._owned)
         )
-        was_away, begun_s = self._calls.away_since_s is not None, self._holdings.now()
+        begun_s = self._holdings.now()
         try:
             done = await self._calls.call(step, urgency=Urgency.HEARTBEAT, within_s=self._times.answer_s)
         except ConflictError:
@@ -191,12 +191,13 @@ class StreamWorker:
                 raise
             return
         except HarnessError as error:
-            if not was_away:
+            if not self._told_away:
                 _log.warning("the ledger is away, %d streams are sampled on: %s", len(self._owned), error.message)
+            self._told_away = True
             return
-        if was_away:
+        if self._told_away:
             _log.warning("the ledger is back")
-        self._refused_since_s = None
+        self._told_away, self._refused_since_s = False, None
         self._trusted_until_s = begun_s + TRUSTED_PART * self._holdings.lease_s
         if self._ledger_id is None:
             await self.outbox.check_ledger(done.ledger_id)

@@ -102,6 +102,11 @@ _LENGTHS_S = {
 }
 _BESIDE_AN_OUTAGE = (K.WORKER_KILLED, K.WORKER_PAUSED, K.WORKER_WITHOUT_LEDGER, K.WORKER_WITHOUT_HOSTS, *OF_LEADERS)
 _CLOCK_IS_READ_WITHIN_S = 1.2
+_APART_S = 6.0
+"""Faults that overlap begin so far apart at most."""
+
+_QUIET_PART, _QUIET_AFTER_S = 0.08, LEASE_S + 1.5
+"""So often a fault of the servers is made alone, with nothing else before it and for so long after it: nothing moves."""
 
 
 @dataclass
@@ -113,8 +118,9 @@ class Disturbances:
     windows: list[Window] = field(default_factory=list)
     counts: Counter[FaultKind] = field(default_factory=Counter)
 
-    def make(self, kind: FaultKind, target: str | None, length_s: float) -> None:
-        """Make a fault of a kind, to its end. `target`: a process; None: the servers."""
+    def make(self, kind: FaultKind, target: str | None, length_s: float, after_s: float = 0.0) -> None:
+        """Make a fault of a kind, in a while, to its end. `target`: a process; None: the servers."""
+        time.sleep(after_s)
         begun_s = now_s()
         if target is None:
             self._disturb_servers(kind, length_s)
@@ -204,50 +210,55 @@ class Disturbances:
 def disturb(fleet: Fleet, faults: int, seed: int) -> Disturbances:
     """Make so many faults: first each kind once, then such that are drawn, one to three at once."""
     made = Disturbances(fleet=fleet, drawn=random.Random(seed))
-    rounds = [tuple(kind for kind in kinds if fleet.library or kind not in SETS_A_CLOCK) for kinds in FIRST]
+    drawn, sets_clocks = made.drawn, fleet.library is not None
     with ThreadPoolExecutor(4) as pool:
-        for number, kinds in enumerate(kinds for kinds in rounds if kinds):
+        for number, kinds in enumerate(FIRST):
             if made.counts.total() >= faults:
                 break
-            _make_at_once(pool, made, kinds, _FIRST_LENGTHS_S)
-            time.sleep(LEASE_S + 1.5 if number == 0 else 1.0)
+            _make_at_once(
+                pool, made, [kind for kind in kinds if sets_clocks or kind not in SETS_A_CLOCK], at_first=True
+            )
+            time.sleep(_QUIET_AFTER_S if number == 0 else 1.0)
         while made.counts.total() < faults:
-            _make_at_once(pool, made, draw_kinds(made.drawn, sets_clocks=fleet.library is not None), _LENGTHS_S)
-            time.sleep(made.drawn.uniform(0.0, 2.0))
-            if made.drawn.random() < 0.15:
+            if drawn.random() < _QUIET_PART:
                 time.sleep(SETTLES_S)
+                kinds = [kind for kind in OF_SERVERS if sets_clocks or kind not in SETS_A_CLOCK]
+                _make_at_once(pool, made, [drawn.choice(kinds)], at_first=False)
+                time.sleep(_QUIET_AFTER_S)
+            else:
+                _make_at_once(pool, made, draw_kinds(drawn, sets_clocks=sets_clocks), at_first=False)
+                time.sleep(drawn.uniform(0.0, 2.0))
     return made
 
 
 def draw_kinds(drawn: random.Random, *, sets_clocks: bool) -> Sequence[FaultKind]:
-    """Draw what is made at once: at most one fault of the servers, two of workers, one of a leader.
+    """Draw what is made at once: at most one fault of the servers, and two of leaders.
 
     Nothing is started while the server's clock is set: a worker that begins then takes the time of it.
     """
-    kinds = drawn.choices((*OF_WORKERS, *OF_WORKERS, *OF_SERVERS, *OF_LEADERS), k=drawn.choice((1, 1, 2, 3)))
-    if K.SERVER_CLOCK in kinds:
-        kinds = [K.SERVER_CLOCK]
-    elif any(kind in OF_SERVERS for kind in kinds):
-        kinds = [next(kind for kind in kinds if kind in OF_SERVERS)] + [
-            kind for kind in kinds if kind in _BESIDE_AN_OUTAGE
-        ]
-    leaders = [kind for kind in kinds if kind in OF_LEADERS][:1]
-    kinds = [kind for kind in kinds if kind not in OF_LEADERS] + leaders
-    return [kind for kind in kinds if sets_clocks or kind not in SETS_A_CLOCK]
+    kinds: list[FaultKind] = []
+    while not kinds:
+        drawn_kinds = drawn.choices((*OF_WORKERS, *OF_WORKERS, *OF_SERVERS, *OF_LEADERS), k=drawn.choice((1, 1, 2, 3)))
+        kinds = [kind for kind in drawn_kinds if sets_clocks or kind not in SETS_A_CLOCK]
+    outage = next((kind for kind in kinds if kind in OF_SERVERS), None)
+    if outage is K.SERVER_CLOCK:
+        return [outage]
+    if outage is not None:
+        kinds = [outage, *(kind for kind in kinds if kind in _BESIDE_AN_OUTAGE)]
+    leaders = [kind for kind in kinds if kind in OF_LEADERS][: len(LEADERS)]
+    return [*(kind for kind in kinds if kind not in OF_LEADERS), *leaders]
 
 
-def _make_at_once(
-    pool: ThreadPoolExecutor,
-    made: Disturbances,
-    kinds: Sequence[FaultKind],
-    lengths_s: dict[FaultKind, tuple[float, float]],
-) -> None:
-    workers = made.drawn.sample(made.fleet.workers, len(made.fleet.workers))
-    leaders = made.drawn.sample(LEADERS, len(LEADERS))
+def _make_at_once(pool: ThreadPoolExecutor, made: Disturbances, kinds: Sequence[FaultKind], *, at_first: bool) -> None:
+    """Make faults that overlap, and wait until all have ended. `at_first`: they begin at once, and are short."""
+    drawn, lengths_s = made.drawn, _FIRST_LENGTHS_S if at_first else _LENGTHS_S
+    workers = drawn.sample(made.fleet.workers, len(made.fleet.workers))
+    leaders = drawn.sample(LEADERS, len(LEADERS))
     jobs = []
-    for kind in kinds:
+    for number, kind in enumerate(kinds):
         target = workers.pop() if kind in OF_WORKERS else leaders.pop() if kind in OF_LEADERS else None
-        jobs.append((kind, target, made.drawn.uniform(*lengths_s[kind])))
+        after_s = 0.0 if at_first or number == 0 else drawn.uniform(0.0, _APART_S)
+        jobs.append((kind, target, drawn.uniform(*lengths_s[kind]), after_s))
     for done in [pool.submit(made.make, *job) for job in jobs]:
         done.result()
     made.fleet.ensure_running()
