@@ -106,7 +106,7 @@ _APART_S = 6.0
 """Faults that overlap begin so far apart at most."""
 
 _QUIET_PART, _QUIET_AFTER_S = 0.08, LEASE_S + 1.5
-"""So often a fault of the servers is made alone, with nothing else before it and for so long after it: nothing moves."""
+"""So often a fault of the servers is made alone, with nothing else before it and for long after it: nothing moves."""
 
 
 @dataclass

@@ -181,7 +181,7 @@ class Owners:
         """List what was so between two moments."""
         held = self._of[stream]
         ends = [later.at_s for later in held[1:]] + [float("inf")]
-        return (each for each, end_s in zip(held, ends, strict=True) if each.at_s <= to_s and end_s >= from_s)
+        return (each for each, end_s in zip(held, ends, strict=False) if each.at_s <= to_s and end_s >= from_s)
 
     def surely_had(self, answer: Answer) -> bool:
         """Whether the worker that got an answer had the stream before, then and afterwards."""
