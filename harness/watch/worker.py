@@ -229,14 +229,14 @@ class StreamWorker:
         )
 
     def _compare_grid(self, step: _Step) -> None:
-        """Take the ledger's time where ours is another at the beginning; later, tell that they differ."""
+        """Take the ledger's time where ours is another before the first stream; later, tell that they differ."""
         if (abs(self._grid.wall_apart_s()) > MOST_APART_S) != self._told_set:
             self._told_set = not self._told_set
             if self._told_set:
                 _log.warning("this machine's clock was set by %.1f s; no tick changes", self._grid.wall_apart_s())
         apart_s = self._grid.compare(step.database_ns, asked_ns=step.asked_ns, answered_ns=step.answered_ns)
-        if apart_s is not None and not self._owned:
-            self._grid.begin_anew(step.database_ns)
+        if apart_s is not None and not self._streams and not self._figures.ticks:
+            self._grid.begin_anew(step.database_ns + self._grid.now_ns() - step.answered_ns)
             _log.warning("this machine's time is %.1f s off the ledger's; ticks are numbered by the ledger's", apart_s)
         elif (apart_s is not None) != self._told_apart:
             self._told_apart = apart_s is not None

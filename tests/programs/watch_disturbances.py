@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from tests.programs.watch_history import Window
@@ -48,16 +48,16 @@ SETS_A_CLOCK = (K.WORKER_CLOCK, K.LEADER_CLOCK, K.SERVER_CLOCK)
 
 FIRST = (
     (K.SERVER_CRASHED,),
+    (K.WORKER_ENDED,),
     (K.WORKER_KILLED, K.WORKER_WITHOUT_HOSTS, K.LEADER_PAUSED),
     (K.WORKER_PAUSED, K.WORKER_WITHOUT_LEDGER, K.LEADER_KILLED),
-    (K.SERVER_RESTARTED, K.WORKER_CLOCK, K.LEADER_CLOCK),
+    (K.SERVER_RESTARTED, K.WORKER_CLOCK, K.LEADER_CLOCK, K.LEADER_ENDED),
     (K.SERVER_PAUSED, K.LEADER_WITHOUT_LEDGER),
-    (K.WORKER_ENDED, K.LEADER_ENDED),
     (K.SERVER_FAILS_OVER,),
     (K.DISK_FULL,),
     (K.SERVER_CLOCK,),
 )
-"""What is made first, at once what stands together: each kind once. The first one is made alone."""
+"""What is made first, at once what stands together: each kind once. Nothing else goes on beside the first two."""
 
 _BEYOND_THE_LEASE_S = (1.1 * LEASE_S, 1.3 * LEASE_S)
 _FIRST_LENGTHS_S = {
@@ -71,7 +71,7 @@ _FIRST_LENGTHS_S = {
     K.LEADER_WITHOUT_LEDGER: _BEYOND_THE_LEASE_S,
     K.LEADER_CLOCK: (2.0, 3.0),
     K.SERVER_RESTARTED: (1.0, 2.0),
-    K.SERVER_CRASHED: (2.0, 3.0),
+    K.SERVER_CRASHED: _BEYOND_THE_LEASE_S,
     K.SERVER_PAUSED: (4.0, 5.0),  # longer than a heartbeat waits for its answer
     K.SERVER_FAILS_OVER: (0.0, 1.0),
     K.DISK_FULL: (2.0, 3.0),
@@ -102,6 +102,9 @@ _LENGTHS_S = {
 }
 _BESIDE_AN_OUTAGE = (K.WORKER_KILLED, K.WORKER_PAUSED, K.WORKER_WITHOUT_LEDGER, K.WORKER_WITHOUT_HOSTS, *OF_LEADERS)
 _CLOCK_IS_READ_WITHIN_S = 1.2
+_HANDOVER_S = LEASE_S + 2.0
+"""Within which a leader that lives gives streams to another worker that lives, also if these two have just changed."""
+
 _APART_S = 6.0
 """Faults that overlap begin so far apart at most."""
 
@@ -126,18 +129,12 @@ class Disturbances:
             self._disturb_servers(kind, length_s)
         else:
             self._disturb(kind, target, length_s)
-        stops = kind in (K.WORKER_KILLED, K.WORKER_PAUSED, K.WORKER_WITHOUT_HOSTS)
-        stops = stops or (kind is K.WORKER_ENDED and self._is_disturbed(target, begun_s))
         window = Window(
             kind=kind, begun_s=begun_s, ended_s=now_s(), target=target, kills=kind is K.WORKER_KILLED,
-            stops_sampling=stops,
+            stops_sampling=kind in (K.WORKER_KILLED, K.WORKER_PAUSED, K.WORKER_WITHOUT_HOSTS),
         )  # fmt: skip
         self.windows.append(window)
         self.counts[kind] += 1
-
-    def _is_disturbed(self, target: str | None, since_s: float) -> bool:
-        """Whether another fault went on while a worker ended: then its streams may go to others by its lease only."""
-        return any(each.target != target and each.ended_s + SETTLES_S >= since_s for each in self.windows)
 
     def _disturb(self, kind: FaultKind, target: str, length_s: float) -> None:
         fleet = self.fleet
@@ -228,7 +225,22 @@ def disturb(fleet: Fleet, faults: int, seed: int) -> Disturbances:
             else:
                 _make_at_once(pool, made, draw_kinds(drawn, sets_clocks=sets_clocks), at_first=False)
                 time.sleep(drawn.uniform(0.0, 2.0))
+    made.windows[:] = mark_disturbed_ends(made.windows)
     return made
+
+
+def mark_disturbed_ends(windows: Sequence[Window]) -> list[Window]:
+    """Mark the workers that ended beside another fault: then their streams may go to others only by their leases."""
+    return [
+        replace(each, stops_sampling=True)
+        if each.kind == K.WORKER_ENDED
+        and any(
+            other is not each and other.begun_s <= each.ended_s and other.ended_s >= each.begun_s - _HANDOVER_S
+            for other in windows
+        )
+        else each
+        for each in windows
+    ]
 
 
 def draw_kinds(drawn: random.Random, *, sets_clocks: bool) -> Sequence[FaultKind]:

@@ -112,6 +112,8 @@ def report(fleet: Fleet, made: Disturbances, history: History, problems: list[st
     gaps, outages = find_gaps(history, fleet.streams), find_needless_moves(history)
     database = open_watch_database(fleet.local_url)
     log = WatchLog(database)
+    replayed = sql.select(sql.func.count()).select_from(WATCH_CHUNKS).where(WATCH_CHUNKS.c.replayed)
+    replayed_chunks = database.read(lambda db: db.execute(replayed).scalar())
     told = Counter(line.entry.kind.value for line in log.list_lines(most=100_000))
     mends = [line.entry.sentence for line in log.list_lines(kinds=[LogKind.MEND], most=10)]
     database.close()
@@ -128,6 +130,7 @@ def report(fleet: Fleet, made: Disturbances, history: History, problems: list[st
         "kinds": {kind.value: count for kind, count in made.counts.items()},
         "sampled": len(history.answers),
         "stored": len({*history.stored}),
+        "replayed_chunks": replayed_chunks,
         "gaps_excused": gaps.excused,
         "gaps_held_up": gaps.held_up,
         "quiet_outages": outages.counted,

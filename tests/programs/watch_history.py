@@ -26,7 +26,7 @@ UNSENT_S = 1.5
 ON_ITS_WAY_S = 0.7
 """An answer that was given so shortly before its worker was paused or cut off may not have been taken."""
 
-LATE_S = PATIENCE_S - 0.5
+LATE_S = PATIENCE_S - 1.0
 """An answer that a host gives so late does not count for sure: the worker may have given the tick up."""
 
 KNOWN_S = 1.0
@@ -153,6 +153,7 @@ def find_lost(history: History) -> list[str]:
             (session in counts_since or owners.surely_had(answer))
             and answer.late_s < LATE_S
             and not _may_be_lost(answer, history.windows)
+            and not was_held_up(history, {answer.worker}, answer.at_s, answer.at_s + PATIENCE_S)
         ):
             lost.append(f"{answer.stream} tick {answer.tick} of {answer.worker} at {answer.at_s:.1f}")
     return lost

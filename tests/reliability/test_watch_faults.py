@@ -14,7 +14,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.programs.watch_disturbances import FIRST, OF_LEADERS, OF_SERVERS, OF_WORKERS, FaultKind, draw_kinds
+from tests.programs.watch_disturbances import (
+    FIRST,
+    OF_LEADERS,
+    OF_SERVERS,
+    OF_WORKERS,
+    FaultKind,
+    draw_kinds,
+    mark_disturbed_ends,
+)
 from tests.programs.watch_history import (
     Answer,
     History,
@@ -59,6 +67,7 @@ def test_a_watch_that_is_disturbed_loses_and_doubles_nothing(
     if len(FaultKind) <= FAULTS:
         assert {*said["kinds"]} >= {kind.value for kind in FaultKind if "clock" not in kind}
         assert said["quiet_outages"] > 0
+        assert said["replayed_chunks"] > 0, "what a worker had spooled when it was killed is sent by the next one"
 
 
 def test_each_kind_is_made_once_at_first_and_drawn_afterwards() -> None:
@@ -73,6 +82,18 @@ def test_each_kind_is_made_once_at_first_and_drawn_afterwards() -> None:
         assert FaultKind.SERVER_CLOCK not in kinds or len(kinds) == 1, "nothing is started while its clock is set"
     without = [draw_kinds(drawn, sets_clocks=False) for _ in range(500)]
     assert not any("clock" in kind for kinds in without for kind in kinds)
+
+
+def test_a_worker_that_ends_gives_its_streams_to_others_unless_another_fault_prevents_it() -> None:
+    ended = Window(kind=FaultKind.WORKER_ENDED, begun_s=100.0, ended_s=106.0, target="a")
+
+    def may_leave_a_gap(*others: Window) -> bool:
+        return mark_disturbed_ends([ended, *others])[0].stops_sampling
+
+    assert not may_leave_a_gap()
+    assert not may_leave_a_gap(hit("b", 80.0, 90.0), hit("b", 110.0, 111.0))
+    assert may_leave_a_gap(hit("b", 80.0, 95.0))
+    assert may_leave_a_gap(hit("b", 105.0, 111.0))
 
 
 # -- the checker itself: each thing that it looks for is found
