@@ -38,7 +38,8 @@ from harness.watch.leader import Leader  # noqa: E402
 from tests.servers import postgresql  # noqa: E402
 
 if TYPE_CHECKING:
-    from tests.programs.watch_faults import Fleet
+    from tests.programs.watch_history import Answer
+    from tests.programs.watched_fleet import Fleet
 
 CHECK_LIMIT_S, BEAT_LIMIT_MS = 1.0, 10.0
 DEATH_LIMIT_S, JOIN_LIMIT_S = 8.0, 5.0
@@ -179,22 +180,20 @@ def _time_step_ms(worker: Holdings) -> float:
 
 
 def measure_failover(*flags: str) -> Iterator[Row]:
-    from tests.programs.watch_faults import Times, add_streams, make_fleet
+    from tests.programs.watched_fleet import make_fleet
 
     deaths = int(flags[1]) if flags[:1] == ("--deaths",) else 20
-    times = Times(lease_s=6.0, interval_s=1.0)
     with (
         tempfile.TemporaryDirectory(prefix="ptp-watch-") as name,
-        make_fleet(Path(name), workers=5, times=times) as fleet,
+        make_fleet(Path(name), workers=5, streams=40) as fleet,
     ):
-        streams = add_streams(fleet, 40)
         time.sleep(10.0)
         took_s, joins_s = [], []
         database = open_watch_database(fleet.local_url)
         for number in range(deaths):
             worker = fleet.workers[number % len(fleet.workers)]
             took_s.append(_kill(fleet, worker, WatchStreams(database)))
-            joins_s.append(_join(fleet, worker, WatchStreams(database), len(streams) // len(fleet.workers)))
+            joins_s.append(_join(fleet, worker, WatchStreams(database)))
             time.sleep(3.0)
         database.close()
         for what, figures, limit in (
@@ -203,12 +202,20 @@ def measure_failover(*flags: str) -> Iterator[Row]:
         ):
             p99 = _percentile(figures, 99)
             yield what, f"p50 {statistics.median(figures):.1f}, p99 {p99:.1f} s", f"{limit:g} s", p99 <= limit
-        yield from _take_the_ledger_away(fleet, streams)
+        yield from _take_the_ledger_away(fleet)
+
+
+def _read_answers(fleet: "Fleet") -> "list[Answer]":
+    """Read what hosts have answered, and to whom."""
+    from tests.programs.watch_history import read_answers
+    from tests.programs.watched_fleet import HOSTS
+
+    return read_answers(fleet.journal, {fleet.network.address_of(name, HOSTS): name for name in fleet.workers})
 
 
 def _kill(fleet: "Fleet", worker: str, lines: WatchStreams) -> float:
     """Kill a worker; return how long the last of its streams was not sampled, s."""
-    from tests.programs.watch_faults import now_s, read_journals, wait_until
+    from tests.programs.watched_fleet import now_s, wait_until
 
     had = {line.stream for line in lines.list_streams() if line.owner == worker}
     time.sleep(random.uniform(0.0, HEARTBEAT_S))
@@ -217,18 +224,18 @@ def _kill(fleet: "Fleet", worker: str, lines: WatchStreams) -> float:
     first: dict[str, float] = {}
 
     def is_served() -> bool:
-        for line in read_journals(fleet.folder, fleet.workers).lines:
-            if line.at_s > begun_s and line.worker != worker:
-                first.setdefault(line.stream, line.at_s)
+        for answer in _read_answers(fleet):
+            if answer.at_s > begun_s and answer.worker != worker:
+                first.setdefault(answer.stream, answer.at_s)
         return had <= first.keys()
 
     wait_until(is_served, 60.0, "that all streams are sampled again")
     return max(first[stream] for stream in had) - begun_s
 
 
-def _join(fleet: "Fleet", worker: str, lines: WatchStreams, part: int) -> float:
-    """Start a worker; return how long it takes from its registration until it has its part, s."""
-    from tests.programs.watch_faults import now_s, wait_until
+def _join(fleet: "Fleet", worker: str, lines: WatchStreams) -> float:
+    """Start a worker; return how long it takes from its registration until all have what they are to have, s."""
+    from tests.programs.watched_fleet import now_s, wait_until, wait_until_served
 
     before = {each.worker: each.registration for each in lines.list_workers()}
     fleet.start(worker)
@@ -240,15 +247,13 @@ def _join(fleet: "Fleet", worker: str, lines: WatchStreams, part: int) -> float:
         "that the worker joins",
     )
     registered_s = now_s()
-    wait_until(
-        lambda: sum(line.owner == worker for line in lines.list_streams()) == part, 60.0, "that the work is balanced"
-    )
+    wait_until_served(fleet, 60.0)
     return now_s() - registered_s
 
 
-def _take_the_ledger_away(fleet: "Fleet", streams: Sequence[str]) -> Iterator[Row]:
+def _take_the_ledger_away(fleet: "Fleet") -> Iterator[Row]:
     """Stop PostgreSQL for 30 s; look at what moved, and at what nobody sampled in 50 s."""
-    from tests.programs.watch_faults import now_s, read_journals
+    from tests.programs.watched_fleet import now_s
 
     before, begun_s = _list_owners(fleet), now_s()
     fleet.servers[fleet.primary].stop()
@@ -257,11 +262,9 @@ def _take_the_ledger_away(fleet: "Fleet", streams: Sequence[str]) -> Iterator[Ro
     time.sleep(25.0)
     moved = len(before - _list_owners(fleet))
     yield "PostgreSQL away for 30 s: streams that moved", f"{moved}", "0", moved == 0
-    ticks = dict.fromkeys(streams, 0)
-    for line in read_journals(fleet.folder, fleet.workers).lines:
-        ticks[line.stream] += begun_s <= line.at_s < begun_s + 50.0
-    missed = sum(max(0, 50 - count) for count in ticks.values())
-    yield f"the same: ticks that nobody sampled, of {50 * len(streams):,}", f"{missed}", "0", missed == 0
+    ticks = {answer[3:5] for answer in _read_answers(fleet) if begun_s <= answer.at_s < begun_s + 50.0}
+    missed = max(0, 50 * len(fleet.streams) - len(ticks))
+    yield f"the same: ticks that nobody sampled, of {50 * len(fleet.streams):,}", f"{missed}", "0", missed == 0
 
 
 def _list_owners(fleet: "Fleet") -> set[tuple[str, str | None, int]]:

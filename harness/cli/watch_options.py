@@ -1,13 +1,16 @@
 """Define what the commands that lead a watch have in common: the processes' parts and how long the ledger may take."""
 
 import os
+import time
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from harness.cli import output
 from harness.system.settings import Settings
 
 if TYPE_CHECKING:
+    from harness.store.database import Database, Timeouts
     from harness.watch.orchestrator import Orchestrator
 
 AnswersWithin = Annotated[
@@ -17,6 +20,7 @@ AnswersWithin = Annotated[
     ),
 ]
 ANSWERS_WITHIN_S = 4.0
+_LONGEST_PAUSE_S = 10.0
 MetricsPort = Annotated[
     int | None,
     typer.Option(
@@ -25,10 +29,12 @@ MetricsPort = Annotated[
 ]
 
 
-def make_orchestrator(configuration: Settings, *, answers_within_s: float = ANSWERS_WITHIN_S) -> "Orchestrator":
+def make_orchestrator(
+    configuration: Settings, *, answers_within_s: float = ANSWERS_WITHIN_S, waits: bool = False
+) -> "Orchestrator":
     """Make the process that may lead the watch of a ledger, and delivers where the environment says.
 
-    Raises RequestError and SetupError.
+    `waits`: for a ledger that is away. Raises RequestError and SetupError.
     """
     from harness.store.database import Timeouts
     from harness.store.object_store import open_store
@@ -37,6 +43,25 @@ def make_orchestrator(configuration: Settings, *, answers_within_s: float = ANSW
     from harness.watch.orchestrator import Orchestrator
 
     timeouts = Timeouts(connect_s=answers_within_s, answer_s=answers_within_s, give_up_s=answers_within_s)
-    database = open_watch_database(configuration.ledger_url, timeouts=timeouts)
+    url = configuration.ledger_url
+    database = wait_for_ledger(url, timeouts) if waits else open_watch_database(url, timeouts=timeouts)
     store = None if configuration.evidence is None else open_store(configuration.evidence)
     return Orchestrator(database, duties=make_duties(database, os.environ, store))
+
+
+def wait_for_ledger(url: str, timeouts: "Timeouts") -> "Database":
+    """Open the ledger; wait for one that is away. Raises RequestError and SetupError for any other trouble."""
+    from harness.store import schema
+    from harness.store.database import Database, LedgerAwayError
+
+    database, pause_s = Database(url, timeouts=timeouts), 0.5
+    if database.file is not None:
+        database.file.parent.mkdir(parents=True, exist_ok=True)
+    while True:
+        try:
+            schema.prepare(database)
+            return database
+        except LedgerAwayError as error:
+            output.say(f"waiting for the ledger: {error.message}")
+            time.sleep(pause_s)
+            pause_s = min(_LONGEST_PAUSE_S, 2 * pause_s)

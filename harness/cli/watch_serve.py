@@ -31,8 +31,9 @@ def serve(
     """Lead the watch of streams, here, until it is stopped.
 
     It plans each second which worker is to have which stream, checks what the ledger says, mends what is safe to mend,
-    and tells all of it in the log of the watch. Any number of these share a ledger (PTP_HARNESS_LEDGER_URL): one leads,
-    and another takes over where that one ends. `serve` does the same unless it is started with --no-watch.
+    and tells all of it in the log of the watch. It waits for a ledger that is away. Any number of these share a ledger
+    (PTP_HARNESS_LEDGER_URL): one leads, and another takes over where that one ends. `serve` does the same unless it is
+    started with --no-watch.
 
     Examples:
         ptp-harness watch serve
@@ -40,7 +41,7 @@ def serve(
         ptp-harness watch serve --metrics-port 9464
     """
     configuration = settings.load()
-    orchestrator = watch_options.make_orchestrator(configuration, answers_within_s=answers_within)
+    orchestrator = watch_options.make_orchestrator(configuration, answers_within_s=answers_within, waits=True)
     stop = threading.Event()
 
     def handle(_number: int, _frame: FrameType | None) -> None:

@@ -3,7 +3,6 @@
 import asyncio
 import signal
 import socket
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
     from harness.store.database import Database
     from harness.watch.worker import WorkerParts
 
-_LONGEST_PAUSE_S = 10.0
 _CAPACITY = 1000.0
 
 
@@ -55,8 +53,10 @@ def worker(
         raise RequestError(
             f"--name is {shorten_value(own_name)}", next_step="letters, digits, `.`, `_`, `:` and `-`, at most 64"
         )
+    from harness.store.watch_database import WATCH_TIMEOUTS
+
     configuration = settings.load()
-    database = _wait_for_ledger(configuration.ledger_url)
+    database = watch_options.wait_for_ledger(configuration.ledger_url, WATCH_TIMEOUTS)
     spool = configuration.state_dir / "watch" / f"{own_name}.spool"
     parts = _make_parts(
         database, own_name, capacity, spool, spool_mb << 20, drain_s, configuration.assets_dir / "roles"
@@ -116,22 +116,3 @@ def _make_parts(
         times=WorkerTimes(drain_s=drain_s),
         score=measure_score(),
     )
-
-
-def _wait_for_ledger(url: str) -> "Database":
-    """Open the ledger; wait for one that is away. Raises RequestError and SetupError for any other trouble."""
-    from harness.store import schema
-    from harness.store.database import Database, LedgerAwayError
-    from harness.store.watch_database import WATCH_TIMEOUTS
-
-    database, pause_s = Database(url, timeouts=WATCH_TIMEOUTS), 0.5
-    if database.file is not None:
-        database.file.parent.mkdir(parents=True, exist_ok=True)
-    while True:
-        try:
-            schema.prepare(database)
-            return database
-        except LedgerAwayError as error:
-            output.say(f"waiting for the ledger: {error.message}")
-            time.sleep(pause_s)
-            pause_s = min(_LONGEST_PAUSE_S, 2 * pause_s)

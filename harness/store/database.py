@@ -320,5 +320,9 @@ def _remedy(words: str, url: sql.URL) -> str:
         return "correct the user or the password in the URL, in PGPASSWORD or in ~/.pgpass"
     if "does not exist" in words:
         return f"make the database: createdb {url.database or 'NAME'}"
+    named = url.query.get("host", ())
+    servers = [name for name in ([named] if isinstance(named, str) else named) if not name.startswith("/")]
+    if servers and not url.host:
+        return f"tried {' and '.join(servers)}: see whether the server runs there"
     tried = f"tried {url.host or 'the local socket'}, port {url.port or 5432}: see whether the server runs"
     return f"{tried}, and listens there (listen_addresses in postgresql.conf)" if url.host else tried

@@ -26,7 +26,7 @@ class Grid:
 
     def __init__(self, *, boot_ns: Callable[[], int] = boot_time_ns, wall_ns: Callable[[], int] = time.time_ns) -> None:
         self._boot_ns, self._wall_ns = boot_ns, wall_ns
-        self._ahead_ns = wall_ns() - boot_ns()
+        self._ahead_ns = self._wall_ahead_ns = wall_ns() - boot_ns()
         self.ledger_apart_s: float | None = None
 
     def now_ns(self) -> int:
@@ -34,8 +34,8 @@ class Grid:
         return self._boot_ns() + self._ahead_ns
 
     def wall_apart_s(self) -> float:
-        """Return how far the wall clock has been set away from the grid, s."""
-        return (self._wall_ns() - self.now_ns()) / 1e9
+        """Return by how much the wall clock was set since this grid was made, s."""
+        return (self._wall_ns() - self._boot_ns() - self._wall_ahead_ns) / 1e9
 
     def compare(self, database_ns: int, *, asked_ns: int, answered_ns: int) -> float | None:
         """Compare the grid with the database's time, which was read between two moments of the grid.

@@ -110,17 +110,23 @@ class Leader:
         if self._settled == (sums, described):
             entries += self._end_recovery(0)
             return LeaderStep(epoch=epoch, moves={}, left_out=self._left_out, entries=entries, again_s=again_s)
-        moves, waiting, sources = self._plan_anew(described)
+        moves, held_back, sources = self._plan_anew(described)
+        waiting = len(held_back)
         entries += _tell_moves(moves, sources, {worker.worker: worker for worker in workers})
-        entries += self._end_recovery(waiting)
+        entries += self._end_recovery(sum(held_back.values()))
         if not moves and not waiting:
             self._settled = (sums, described)
         return LeaderStep(
             epoch=epoch, moves=moves, left_out=self._left_out, waiting=waiting, entries=entries, again_s=again_s
         )
 
-    def _plan_anew(self, workers: Sequence[Worker]) -> tuple[dict[str, str | None], int, Mapping[str, str | None]]:
-        """Plan for all streams; return the moves to make now, how many wait, and whom each stream comes from."""
+    def _plan_anew(
+        self, workers: Sequence[Worker]
+    ) -> tuple[dict[str, str | None], Mapping[str, bool], Mapping[str, str | None]]:
+        """Plan for all streams; return the moves to make now, those that wait, and whom each stream comes from.
+
+        Of those that wait: whether no worker has the stream that is there.
+        """
         lines = self._streams.list_streams()
         names = {worker.name for worker in workers}
         held: dict[str, list[str]] = {}
@@ -132,9 +138,11 @@ class Leader:
         wanted = {line.stream: line.wanted for line in lines}
         unassigned = {stream: None for stream in plan.left_out if wanted[stream] is not None}
         all_moves: dict[str, str | None] = {**plan.moves, **unassigned}
-        moves = self.recovery.choose(self._now(), all_moves, {*orphans} if self.recovery.is_on else ())
+        unowned = {*orphans}
+        moves = self.recovery.choose(self._now(), all_moves, unowned)
+        held_back = {stream: stream in unowned for stream in all_moves.keys() - moves.keys()}
         self._left_out = plan.left_out
-        return moves, len(all_moves) - len(moves), {stream: wanted[stream] for stream in moves}
+        return moves, held_back, {stream: wanted[stream] for stream in moves}
 
     def _judges(self, workers: Sequence[WorkerLine]) -> bool:
         """Whether a worker without a lease is dead: the database was there long enough, and they died one by one."""

@@ -131,7 +131,7 @@ class StormLimits:
 
     `workers`, `part`: so many that died within `within_s`, and that part of all. `streams_a_second`: so many streams a
     worker gets then; each is a new connection to a host. `quiet_s`: recovery mode ends so long after the latest death,
-    once no stream waits.
+    once no stream waits that nobody has.
     """
 
     workers: int = 3
@@ -183,7 +183,10 @@ class RecoveryMode:
         return chosen
 
     def end_where_quiet(self, at_s: float, waiting: int) -> bool:
-        """End recovery mode where it is over; `waiting`: moves that were not made. Return whether it ended now."""
+        """End recovery mode where it is over; return whether it ended now.
+
+        `waiting`: streams that nobody has and that wait. Moves for the balance wait for this end, and hold up none.
+        """
         if self.begun_s is None or waiting or at_s - self._latest_s < self._limits.quiet_s:
             return False
         self.begun_s = None

@@ -114,7 +114,7 @@ class SelfCheck:
     def compare_grid(self, database_ns: int, *, asked_ns: int, answered_ns: int, may_change: bool) -> None:
         """Take the ledger's time where ours is another at the beginning; later, note that they differ.
 
-        `may_change`: no stream is sampled yet.
+        `may_change`: no stream has come yet.
         """
         if (abs(self._grid.wall_apart_s()) > MOST_APART_S) != self._was_set:
             self._was_set = not self._was_set
@@ -122,7 +122,7 @@ class SelfCheck:
                 _log.warning("this machine's clock was set by %.1f s; no tick changes", self._grid.wall_apart_s())
         apart_s = self._grid.compare(database_ns, asked_ns=asked_ns, answered_ns=answered_ns)
         if apart_s is not None and may_change:
-            self._grid.begin_anew(database_ns)
+            self._grid.begin_anew(database_ns + self._grid.now_ns() - answered_ns)
             _log.warning("this machine's time is %.1f s off the ledger's; ticks are numbered by the ledger's", apart_s)
             apart_s = None
         elif apart_s is not None and self._apart_s is None:

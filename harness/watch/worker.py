@@ -106,6 +106,7 @@ class StreamWorker:
         self._trusted_until_s = 0.0
         self._flushing = asyncio.Lock()
         self._figures, self._absence = WorkerFigures(), ""
+        self._absent_since_s: float | None = None
         self._self_check = SelfCheck(self._holdings, self._grid, self.outbox, self._calls, parts.findings)
 
     # -- life
@@ -188,7 +189,7 @@ class StreamWorker:
         step = partial(
             self._step, self._find_ready(), self._figures.measure_load(), {*self._streams}, dict(self._owned)
         )
-        away_since_s, begun_s = self._calls.away_since_s, self._holdings.now()
+        begun_s = self._holdings.now()
         try:
             done = await self._calls.call(step, urgency=Urgency.HEARTBEAT, within_s=self._times.answer_s)
         except ConflictError:
@@ -197,20 +198,22 @@ class StreamWorker:
                 raise
             return
         except HarnessError as error:
-            if away_since_s is None:
-                self._absence = error.message
+            if self._absent_since_s is None:
+                self._absent_since_s, self._absence = time.monotonic(), error.message
                 _log.warning("the ledger is away, %d streams are sampled on: %s", len(self._owned), error.message)
             return
-        if away_since_s is not None:
+        if self._absent_since_s is not None:
             _log.warning("the ledger is back")
-            self._self_check.note_return(time.monotonic() - away_since_s, self._absence, len(self._owned))
-        self._refused_since_s = None
+            self._self_check.note_return(time.monotonic() - self._absent_since_s, self._absence, len(self._owned))
+        self._absent_since_s = self._refused_since_s = None
         self._trusted_until_s = begun_s + TRUSTED_PART * self._holdings.lease_s
         if self._ledger_id is None:
             await self.outbox.check_ledger(done.ledger_id)
             self._ledger_id = done.ledger_id
         moments = {"asked_ns": done.asked_ns, "answered_ns": done.answered_ns}
-        self._self_check.compare_grid(done.database_ns, **moments, may_change=not self._owned)
+        self._self_check.compare_grid(
+            done.database_ns, **moments, may_change=not (self._streams or self._figures.ticks)
+        )
         self._take_over(done)
 
     def _step(self, ready: set[str], load: float, known: set[str], before: Mapping[str, int]) -> _Step:

@@ -1,17 +1,20 @@
 """Simulated hosts with clocks: real SSH servers on loopback addresses that speak the lines of `sample_asked.py`.
 
-    python -m tests.servers.clock_hosts --folder FOLDER --count 1000
+    python -m tests.servers.clock_hosts --folder FOLDER --count 1000 [--address FIRST] [--journal FILE --interval S]
 
 Each host has an address of its own, and does what a test tells it to: answer well, answer nonsense, fall silent, be
-gone, or show another host key. As a program it serves good hosts, and prints one line of JSON when they are there.
+gone, or show another host key. As a program it serves good hosts, and prints one line of JSON when they are there. With
+a journal, each answer has an offset of its own, and a line in the file: what a watch has of it is held against that.
 """
 
 import argparse
 import asyncio
 import functools
+import ipaddress
 import json
+import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -96,8 +99,10 @@ class Host:
     sessions: set["_Session"] = field(default_factory=set)
     asked: list[int] = field(default_factory=list)
     connections: int = 0
+    opened: int = 0
     listener: Any = None
     children: set["asyncio.Task[None]"] = field(default_factory=set)
+    note: "Callable[[_Session, int], None] | None" = None  # called before each answer, with its tick
 
 
 class _Server(asyncssh.SSHServer):
@@ -117,6 +122,12 @@ class _Session(asyncssh.SSHServerSession[bytes]):
     def __init__(self, host: Host) -> None:
         self.host, self._rest, self._length = host, b"", -1
         self.channel: Any = None
+        self.number = host.opened = host.opened + 1
+
+    @property
+    def peer(self) -> str:
+        """The address from which it was opened."""
+        return str(self.channel.get_extra_info("peername")[0])
 
     def connection_made(self, chan: Any) -> None:
         self.channel = chan
@@ -154,7 +165,27 @@ class _Session(asyncssh.SSHServerSession[bytes]):
 
     def _send(self, tick: int) -> None:
         if self in self.host.sessions and not self.channel.is_closing():
+            if self.host.note is not None:
+                self.host.note(self, tick)
             self.channel.write(self.host.answer(tick, self.host.clock))
+
+
+class AnswerJournal:
+    """Notes each answer of hosts before it is sent, a line each, and gives it an offset that tells it from others.
+
+    `interval_s`: of the streams, by which the line says how long after the beginning of its tick the answer was given.
+    """
+
+    def __init__(self, file: Path, interval_s: float) -> None:
+        self._file, self._interval_s = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), interval_s
+
+    def note(self, session: _Session, tick: int) -> None:
+        """Note an answer: when (CLOCK_MONOTONIC), to whom, by which session, of which host, its tick, how late."""
+        host, at_s = session.host, time.clock_gettime(time.CLOCK_MONOTONIC)
+        host.clock.offset_ns = 40 + (host.clock.offset_ns - 39) % 200
+        late_s = time.time() - tick * self._interval_s
+        words = (f"{at_s:.3f}", session.peer, session.number, host.name, tick, host.clock.offset_ns, f"{late_s:.3f}")
+        os.write(self._file, (" ".join(map(str, words)) + "\n").encode())
 
 
 class _RealSession(_Session):
@@ -219,11 +250,19 @@ class ClockHosts:
         user.write_public_key(folder / "user-key.pub")
         self._users = asyncssh.import_authorized_keys(user.export_public_key().decode())
 
-    async def add(self, count: int, *, prefix: str = "host", network: int = 10, **settings: Any) -> list[Host]:
-        """Add hosts that answer; `network`: the third byte of the first one's address."""
+    async def add(
+        self,
+        count: int,
+        *,
+        prefix: str = "host",
+        network: int = 10,
+        addresses: Sequence[str] | None = None,
+        **settings: Any,
+    ) -> list[Host]:
+        """Add hosts that answer; `network`: the third byte of the first one's address, unless `addresses` has all."""
         made = []
         for number in range(count):
-            address = f"127.83.{network + number // 250}.{1 + number % 250}"
+            address = addresses[number] if addresses else f"127.83.{network + number // 250}.{1 + number % 250}"
             host = Host(name=f"{prefix}-{number}", address=address, **settings)
             self.hosts[host.name] = host
             made.append(host)
@@ -278,9 +317,14 @@ class ClockHosts:
         await asyncio.gather(*(child for host in self.hosts.values() for child in host.children))
 
 
-async def _serve(folder: Path, count: int, delay_s: float) -> None:
-    servers = ClockHosts(folder)
-    await servers.add(count, delay_s=delay_s, answer=share_answer)
+async def _serve(given: argparse.Namespace) -> None:
+    servers = ClockHosts(given.folder)
+    settings: dict[str, Any] = {"answer": share_answer}
+    if given.journal is not None:
+        settings = {"note": AnswerJournal(given.journal, given.interval).note}
+    if given.address is not None:
+        settings["addresses"] = [str(given.address + number) for number in range(given.count)]
+    await servers.add(given.count, delay_s=given.delay, **settings)
     print(json.dumps({host.name: servers.source(host) for host in servers.hosts.values()}), flush=True)
     while True:
         await asyncio.sleep(3600)
@@ -291,5 +335,7 @@ if __name__ == "__main__":
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--count", type=int, required=True)
     parser.add_argument("--delay", type=float, default=0.2)
-    options = parser.parse_args()
-    asyncio.run(_serve(options.folder, options.count, options.delay))
+    parser.add_argument("--address", type=ipaddress.ip_address)
+    parser.add_argument("--journal", type=Path)
+    parser.add_argument("--interval", type=float, default=1.0)
+    asyncio.run(_serve(parser.parse_args()))

@@ -17,7 +17,9 @@ from harness.store.ledger import Ledger
 from harness.store.watch_samples import WatchSamples
 from harness.store.watch_sources import WatchSources
 from harness.store.watch_streams import WatchStreams
+from harness.store.watch_view import WatchViews
 from harness.watch.leader import Leader
+from tests.servers import postgresql
 from tests.servers.clock_hosts import ClockHosts
 
 ROOT = Path(__file__).parents[3]
@@ -205,3 +207,32 @@ def test_a_worker_that_is_killed_loses_no_reading_that_it_had_and_doubles_none(
         ledger.close()
 
     asyncio.run(run())
+
+
+@pytest.mark.timeout(300)
+def test_a_leader_and_a_worker_that_begin_while_the_ledger_is_away_wait_for_it(
+    own_server: postgresql.Server, environ: dict[str, str], tmp_path: Path
+) -> None:
+    environ["PTP_HARNESS_LEDGER_URL"] = own_server.make_database("watch")
+    own_server.stop()
+    command = [sys.executable, "-m", "harness", "watch"]
+    processes = {
+        name: subprocess.Popen([*command, name], env=environ, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+        for name in ("serve", "worker")
+    }
+    try:
+        for process in processes.values():
+            assert process.stderr is not None
+            assert "waiting for the ledger: cannot use the ledger" in process.stderr.readline()
+        own_server.start()
+        ledger = Ledger(environ["PTP_HARNESS_LEDGER_URL"])
+        views = WatchViews(ledger.database)
+        until(lambda: views.read().workers and views.read().leader)
+        ledger.close()
+        for process in processes.values():
+            process.send_signal(signal.SIGTERM)
+        assert [process.wait(60) for process in processes.values()] == [0, 0]
+    finally:
+        for process in processes.values():
+            process.kill()
+            process.wait(30)

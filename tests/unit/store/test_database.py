@@ -46,6 +46,10 @@ def test_another_url_is_refused_with_the_forms_that_are_taken(url: str) -> None:
         ),
         (f"postgres://ptp:{SECRET}@/ledger?host=/nowhere", r"/nowhere.*tried the local socket, port 5432: see"),
         (
+            f"postgres://ptp:{SECRET}@/ledger?host=127.0.0.1:1&host=127.0.0.1:2",
+            r"tried 127.0.0.1:1 and 127.0.0.1:2: see",
+        ),
+        (
             f"postgresql://ptp:{SECRET}@no.such.host.invalid/x",
             r"no\.such\.host\.invalid.*tried no\.such\.host\.invalid",
         ),

@@ -44,9 +44,12 @@ def test_a_grid_that_is_more_than_two_seconds_off_is_told_and_a_slow_answer_is_n
 
 
 def test_a_grid_may_begin_anew_by_the_ledger_s_time() -> None:
-    made = Clocks().grid()
+    clocks = Clocks()
+    made = clocks.grid()
     made.begin_anew(UTC_NS + 7 * 10**9)
-    assert made.now_ns() == UTC_NS + 7 * 10**9
+    assert (made.now_ns(), made.wall_apart_s()) == (UTC_NS + 7 * 10**9, 0.0), "nobody has set the wall clock"
+    clocks.wall_ns += 3600 * 10**9
+    assert made.wall_apart_s() == 3600.0
 
 
 @given(st.integers(0, 2**62), INTERVAL)

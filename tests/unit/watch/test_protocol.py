@@ -4,6 +4,7 @@ Time is a table of the ledger's database, and a number for each machine: so a le
 """
 
 import tempfile
+from collections import Counter
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -474,6 +475,21 @@ def test_a_worker_that_registers_anew_loses_no_tick(machine: Machine) -> None:
         assert had <= machine.served
     assert {*machine.running["a"].current()} == had
     assert {epoch for stream, (_, epoch) in owners(machine).items() if stream in had} == {2}
+
+
+def test_workers_that_died_at_once_get_their_parts_again_when_they_are_back(machine: Machine) -> None:
+    machine.remove_stream(0)
+    machine.remove_stream(1)
+    for name in "abc":
+        machine.die(name)
+    machine.run(25)
+    assert any(leader.recovery.is_on for leader in machine.leaders)
+    assert {owner for owner, _ in owners(machine).values()} == {"d"}
+    for name in "abc":
+        machine.join(name)
+    machine.run(30)
+    assert not any(leader.leads and leader.recovery.is_on for leader in machine.leaders)
+    assert sorted(Counter(owner for owner, _ in owners(machine).values()).values()) == [1, 1, 2, 2]
 
 
 def test_a_worker_that_joins_takes_its_part_and_no_tick_is_lost(machine: Machine) -> None:

@@ -69,7 +69,15 @@ class Watch:
         self.streams.add(lines, by="ada")
         return [host.name for host in hosts]
 
-    def start(self, name: str, *, make_judge: Any = UnjudgedTicks, states: Any = None, spool: str = "") -> StreamWorker:
+    def start(
+        self,
+        name: str,
+        *,
+        make_judge: Any = UnjudgedTicks,
+        states: Any = None,
+        spool: str = "",
+        sources: WatchSources | None = None,
+    ) -> StreamWorker:
         ledger = Ledger(self.url)
         self._ledgers.append(ledger)
         holdings = Holdings(
@@ -83,7 +91,7 @@ class Watch:
         worker = self.workers[name] = StreamWorker(
             WorkerParts(
                 holdings=holdings,
-                sources=WatchSources(ledger.database),
+                sources=sources or WatchSources(ledger.database),
                 samples=WatchSamples(ledger.database),
                 states=states or NoStates(),
                 findings=WorkerFindings(ledger.database),
@@ -399,5 +407,44 @@ def test_a_stream_that_is_removed_is_no_longer_asked(ledger_url: str, tmp_path: 
         asked = len(watch.hosts.hosts["host-0"].asked)
         await asyncio.sleep(1)
         assert len(watch.hosts.hosts["host-0"].asked) == asked
+
+    run(ledger_url, tmp_path, act)
+
+
+class SetClock(WatchSources):
+    """Reads the database's time as it would be with its clock set."""
+
+    ahead_s = 0.0
+
+    def read_time_ns(self) -> int:
+        return super().read_time_ns() + round(self.ahead_s * 1e9)
+
+
+def test_only_a_worker_that_has_had_no_stream_yet_takes_another_time_of_the_ledger(
+    ledger_url: str, tmp_path: Path, slow_ticks: None
+) -> None:
+    async def act(watch: Watch) -> None:
+        sources = SetClock(watch.ledger.database)
+        (first,) = await watch.add(1)
+        worker = watch.start("w1", sources=sources)
+        await until(lambda: watch.sampled("w1").get(first, 0) >= 2)
+        watch.streams.remove([first])
+        await until(lambda: not watch.sampled("w1"))
+        sources.ahead_s = 3600.0
+        await until(lambda: worker.snapshot()["grid_apart_s"] < -3500)
+        (second,) = await watch.add(1, prefix="other", network=20)
+        await until(lambda: watch.sampled("w1").get(second, 0) >= 3)
+        sources.ahead_s = -3600.0
+        watch.start("w2", sources=sources)
+        other = watch.workers["w2"]
+        await until(lambda: other.snapshot()["grid_apart_s"] is not None and abs(other.snapshot()["grid_apart_s"]) < 60)
+        assert other.snapshot()["wall_apart_s"] == pytest.approx(0.0, abs=1.0), "nobody set its clock"
+        await watch.stop("w2")
+        await watch.stop("w1")
+        now_s = time.time()
+        for stream in (first, second):
+            ticks = [reading.tick for reading in watch.samples.read(stream, 0, 2**60)]
+            assert all(now_s - 100 < tick <= now_s + 1 for tick in ticks), "it numbers ticks as before"
+            assert ticks
 
     run(ledger_url, tmp_path, act)
