@@ -40,11 +40,13 @@ def test_readings_go_to_the_spool_also_while_the_ledger_does_not_answer(
         spool = Spool(tmp_path / "w.spool", "w")
         outbox = Outbox("w", LedgerCalls(), WatchSamples(ledger.database), NoStates(), spool)
         readings = [make_reading(tick) for tick in range(5)]
-        outbox.add_chunk(pack_chunk(Chunk(stream="s", epoch=1, first_tick=0, last_tick=4, readings=readings)))
+        outbox.add_chunk(
+            pack_chunk(Chunk(stream="s", epoch=1, interval_ns=10**9, first_tick=0, last_tick=4, readings=readings))
+        )
         with own_server.paused():
             storing = asyncio.create_task(outbox.flush())
             await asyncio.sleep(0.2)
-            outbox.add_row(OpenRow("s", 1, 5, 5, pack(make_reading(5))))
+            outbox.add_row(OpenRow("s", 1, 5, 5, 10**9, pack(make_reading(5))))
             give_up_at = time.monotonic() + 5
             while count_open_rows(spool.file) < 1:
                 assert time.monotonic() < give_up_at
@@ -52,7 +54,13 @@ def test_readings_go_to_the_spool_also_while_the_ledger_does_not_answer(
             assert not storing.done()
         await storing
         outbox.close()
-        assert [reading.tick for reading in WatchSamples(ledger.database).read("s", 0, 9)] == [0, 1, 2, 3, 4]
+        assert [reading.tick for reading in WatchSamples(ledger.database).read("s", 0, 9, interval_ns=10**9)] == [
+            0,
+            1,
+            2,
+            3,
+            4,
+        ]
         again = Spool(tmp_path / "w.spool", "w")
         assert [(chunk.first_tick, chunk.last_tick) for chunk in again.read_oldest(9)] == [(5, 5)]
         again.close()
