@@ -376,13 +376,12 @@ class WatchStreams:
 
 def _end_earlier(db: sql.Connection, names: Sequence[str]) -> dict[str, int]:
     """Remove the words about streams that were removed and are added again; return the latest epoch of each."""
-    word = sql.select(WATCH_STATES.c.stream, WATCH_STATES.c.epoch).where(WATCH_STATES.c.stream.in_(names))
-    epochs = {row.stream: row.epoch for row in db.execute(word).all()}
+    epochs = dict[str, int]()
+    for of in (WATCH_STATES.c, WATCH_CHUNKS.c):
+        latest = sql.select(of.stream, sql.func.max(of.epoch).label("epoch")).where(of.stream.in_(names))
+        for row in db.execute(latest.group_by(of.stream)).all():
+            epochs[row.stream] = max(epochs.get(row.stream, 0), row.epoch)
     db.execute(sql.delete(WATCH_STATES).where(WATCH_STATES.c.stream.in_(names)))
-    of = WATCH_CHUNKS.c
-    for stream in names:
-        latest = sql.select(sql.func.max(of.epoch)).where(of.stream == stream)
-        epochs[stream] = max(epochs.get(stream, 0), db.execute(latest).scalar() or 0)
     return epochs
 
 

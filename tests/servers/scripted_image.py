@@ -52,6 +52,7 @@ def replace_code(root: Path) -> Path:
         if path.name != "_assets":
             shutil.rmtree(path) if path.is_dir() else path.unlink()
     shutil.copytree(ROOT / "harness", installed / "harness", ignore=_ignored, dirs_exist_ok=True)
+    shutil.copytree(ROOT / "roles", installed / "harness" / "_assets" / "roles", ignore=_ignored, dirs_exist_ok=True)
     return installed
 
 
