@@ -52,7 +52,7 @@ def run_watch(folder: Path, given: argparse.Namespace) -> dict[str, object]:
     with make_fleet(folder, workers=given.workers, streams=given.streams) as fleet:
         witness = Witness(fleet)
         witness.start()
-        time.sleep(2.0)
+        time.sleep(1.0)
         begun_s = now_s()
         made = disturb(fleet, given.faults, given.seed)
         disturbed_s = now_s()
@@ -89,7 +89,7 @@ def settle(fleet: Fleet) -> list[str]:
     except TimeoutError as error:
         return [str(error)]
     finally:
-        time.sleep(4.0)
+        time.sleep(2.0)
     return []
 
 

@@ -35,7 +35,7 @@ SERVERS, HOSTS = "servers", "hosts"
 
 LEADERS = ("leader0", "leader1")
 INTERVAL_S = 1.0
-DRAIN_S = 15.0
+DRAIN_S, STABLE_S = 15.0, 2.5
 DATABASE = "watch"
 DISK, DISK_MIB = "disk", 700
 SETTLES_S = 3 * LEASE_S + 6.0
@@ -284,17 +284,26 @@ def make_fleet(folder: Path, *, workers: int, streams: int) -> Iterator[Fleet]:
 
 
 def wait_until_served(fleet: Fleet, within_s: float) -> None:
-    """Wait until each stream has the owner that it is to have, and each worker its part. Raises TimeoutError."""
+    """Wait until all workers are there, and each stream has had the owner that it is to have for STABLE_S.
+
+    Raises TimeoutError.
+    """
     database = open_watch_database(fleet.local_url)
     streams = WatchStreams(database)
+    latest: dict[str, str | None] = {}
+    since_s = now_s()
 
     def is_served() -> bool:
+        nonlocal latest, since_s
         lines = streams.list_streams()
-        owners = {line.owner for line in lines if line.leased and line.owner == line.wanted}
-        return all(line.leased and line.owner == line.wanted for line in lines) and owners == {*fleet.workers}
+        owners = {line.stream: line.owner for line in lines if line.leased and line.owner == line.wanted}
+        if owners != latest or len(owners) < len(lines):
+            latest, since_s = owners, now_s()
+        there = {worker.worker for worker in streams.list_workers() if worker.lives}
+        return now_s() - since_s >= STABLE_S and there == {*fleet.workers}
 
     try:
-        wait_until(is_served, within_s, "that each stream has its owner, and each worker streams")
+        wait_until(is_served, within_s, "that all workers are there, and each stream has the owner that it is to have")
     finally:
         database.close()
 
