@@ -40,7 +40,7 @@ class Watch:
 
     def store_chunk(self, stream: str, worker: str, epoch: int, ticks: tuple[int, int], **more: Any) -> None:
         row = {"stream": stream, "epoch": epoch, "first_tick": ticks[0], "last_tick": ticks[1], "worker": worker}
-        row |= {"replayed": False, "stored_ns": self.views.read_now(), "readings": b"", **more}
+        row |= {"replayed": False, "stored_ns": self.views.read_now(), "readings": b"", "interval_ns": 10**9, **more}
         self.database.write(lambda db: db.execute(WATCH_CHUNKS.insert(), row) and None)
 
     def store_state(self, stream: str, state: str, tick: int) -> None:
