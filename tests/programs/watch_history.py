@@ -152,6 +152,7 @@ def find_lost(history: History) -> list[str]:
         elif (
             (session in counts_since or owners.surely_had(answer))
             and answer.late_s < LATE_S
+            and answer.at_s <= history.ended_s
             and not _may_be_lost(answer, history.windows)
             and not was_held_up(history, {answer.worker}, answer.at_s, answer.at_s + PATIENCE_S)
         ):

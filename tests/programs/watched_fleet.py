@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -223,25 +223,30 @@ class Fleet:
 
     def end(self) -> None:
         """End all processes in order, workers at the second signal at once; then the hosts."""
-        ordered = [self.processes.pop(name) for name in (*self.workers, *LEADERS, HOSTS) if name in self.processes]
-        hosts = ordered[-1:]
-        for part in (ordered[:-1], hosts):
-            for number in (signal.SIGCONT, signal.SIGTERM, signal.SIGTERM):
-                for process in part:
-                    with suppress(ProcessLookupError):
-                        process.send_signal(number)
-                time.sleep(0.3 if number is signal.SIGTERM and part is not hosts else 0.0)
-            for process in part:
-                try:
-                    process.wait(30)
-                except subprocess.TimeoutExpired:
-                    process.kill()
-                    process.wait(30)
+        ended = [self.processes.pop(name) for name in (*self.workers, *LEADERS) if name in self.processes]
+        _end_processes(ended)
+        if HOSTS in self.processes:
+            _end_processes([self.processes.pop(HOSTS)])
 
     def stop_servers(self) -> None:
         for server in (self.servers[1 - self.primary], self.servers[self.primary]):
             if server.runs():
                 server.stop(signal.SIGQUIT)
+
+
+def _end_processes(processes: Sequence[subprocess.Popen[str]]) -> None:
+    """End processes by two signals, and kill those that do not end."""
+    for number in (signal.SIGCONT, signal.SIGTERM, signal.SIGTERM):
+        for process in processes:
+            with suppress(ProcessLookupError):
+                process.send_signal(number)
+        time.sleep(0.3 if number is signal.SIGTERM else 0.0)
+    for process in processes:
+        try:
+            process.wait(30)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait(30)
 
 
 @contextmanager
