@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from tests.programs.watch_history import Window
-from tests.programs.watched_fleet import HOSTS, LEADERS, LEASE_S, SERVERS, SETTLES_S, Fleet, now_s
+from tests.programs.watched_fleet import HOSTS, LEADERS, LEASE_S, RESTS_S, SERVERS, Fleet, now_s
 
 
 class FaultKind(StrEnum):
@@ -218,7 +218,7 @@ def disturb(fleet: Fleet, faults: int, seed: int) -> Disturbances:
             time.sleep(_QUIET_AFTER_S if number == 0 else 1.0)
         while made.counts.total() < faults:
             if drawn.random() < _QUIET_PART:
-                time.sleep(SETTLES_S)
+                time.sleep(RESTS_S)
                 kinds = [kind for kind in OF_SERVERS if sets_clocks or kind not in SETS_A_CLOCK]
                 _make_at_once(pool, made, [drawn.choice(kinds)], at_first=False)
                 time.sleep(_QUIET_AFTER_S)

@@ -37,6 +37,7 @@ from tests.programs.watched_fleet import (
     HOSTS,
     INTERVAL_S,
     LEASE_S,
+    RESTS_S,
     SETTLES_S,
     Fleet,
     make_fleet,
@@ -78,6 +79,7 @@ def run_watch(folder: Path, given: argparse.Namespace) -> dict[str, object]:
             interval_s=INTERVAL_S,
             lease_s=LEASE_S,
             settles_s=SETTLES_S,
+            rests_s=RESTS_S,
         )
         problems += [f"{each.name} ended by itself with status {each.status} at {each.at_s:.1f}" for each in fleet.ends]
         return report(fleet, made, history, problems) | {"took_s": [round(each, 1) for each in took_s]}

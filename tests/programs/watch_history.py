@@ -29,6 +29,9 @@ ON_ITS_WAY_S = 0.7
 LATE_S = PATIENCE_S - 1.0
 """An answer that a host gives so late does not count for sure: the worker may have given the tick up."""
 
+AT_REST_S = 10.0
+"""A watch in which nothing changed for so long has nothing to do that an outage could hold up."""
+
 KNOWN_S = 1.0
 """Who has a stream for longer than this according to the ledger knows it."""
 
@@ -84,7 +87,8 @@ class Window:
 class History:
     """What is held against the promises. `waits`: by process, at which moments and for how long it had waited, s.
 
-    `settles_s`: within which all is served again after the end of a fault; `lease_s`: of workers.
+    `settles_s`: within which all is served again after the end of a fault, `rests_s`: within which it is balanced again
+    even where many workers had failed; `lease_s`: of workers.
     """
 
     answers: Sequence[Answer]
@@ -97,6 +101,7 @@ class History:
     interval_s: float = 1.0
     lease_s: float = 6.0
     settles_s: float = 24.0
+    rests_s: float = 39.0
 
 
 def read_answers(file: Path, workers: Mapping[str, str]) -> list[Answer]:
@@ -296,15 +301,21 @@ class QuietOutages:
 
 
 def find_needless_moves(history: History) -> QuietOutages:
-    """Find streams that moved for a fault of the servers alone."""
+    """Find streams that moved for a fault of the servers alone: beside no other one, in a watch that was at rest."""
     counted, moved = 0, list[str]()
+    workers = {each.owner for each in history.holdings if each.owner is not None}
     for outage in history.windows:
         after_s = outage.ended_s + history.lease_s + 1.0
-        is_quiet = not any(
-            each is not outage and each.begun_s <= after_s and each.ended_s + history.settles_s >= outage.begun_s
+        is_alone = not any(
+            each is not outage and each.begun_s <= after_s and each.ended_s + history.rests_s >= outage.begun_s
             for each in history.windows
         )
-        if outage.target is not None or not is_quiet:
+        if (
+            outage.target is not None
+            or not is_alone
+            or not _was_at_rest(history, outage.begun_s)
+            or was_held_up(history, workers, outage.begun_s - AT_REST_S, after_s)
+        ):
             continue
         counted += 1
         moved += [
@@ -313,3 +324,11 @@ def find_needless_moves(history: History) -> QuietOutages:
             if outage.begun_s <= each.at_s <= after_s
         ]
     return QuietOutages(counted=counted, moved=moved)
+
+
+def _was_at_rest(history: History, at_s: float) -> bool:
+    """Whether each stream had the worker that it was to have, and nothing had changed for a while."""
+    latest = {each.stream: each for each in history.holdings if each.at_s < at_s}
+    return all(each.owner == each.wanted for each in latest.values()) and not any(
+        at_s - AT_REST_S <= each.at_s < at_s and each.at_s > history.begun_s for each in history.holdings
+    )

@@ -21,6 +21,7 @@ from pathlib import Path
 
 from harness.store.watch_database import open_watch_database
 from harness.store.watch_streams import LEASE_S, NewStream, WatchStreams
+from harness.watch.recovery import StormLimits
 from tests.servers import postgresql
 from tests.servers.star_network import StarNetwork, star_network
 
@@ -40,6 +41,9 @@ DATABASE = "watch"
 DISK, DISK_MIB = "disk", 700
 SETTLES_S = 3 * LEASE_S + 6.0
 """Within which all is served again after the end of a fault."""
+
+RESTS_S = SETTLES_S + StormLimits().quiet_s
+"""Within which it is balanced again, even where many workers had failed at once."""
 
 
 def now_s() -> float:
