@@ -254,6 +254,8 @@ class Machine(RuleBasedStateMachine):
         self.connected.pop(name, None)
         self.local.discard(name)
         self.disturbed_s.pop(name, None)
+        # Another process of its name, which comes later, is not the owner that has gone.
+        self.latest = {stream: latest for stream, latest in self.latest.items() if latest[1] != name}
 
     def _set_clock(self) -> None:
         if not self.away:
