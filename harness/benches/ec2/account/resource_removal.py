@@ -22,7 +22,9 @@ from harness.model.ec2_deadlines import deadlines_of
 _POLL_S, _SLOWEST_POLL_S, _POLL_PART = 1.0, 15.0, 16
 """The first and the longest pause between polls; a pause is at most this part of the time already waited."""
 
-_LIST_AGAIN_S = (2.0, 4.0, 8.0)
+LIST_AGAIN_S = (2.0, 4.0, 8.0)
+"""The pauses after which EC2 is asked again what is left: it tells late what is gone."""
+
 _UNAUTHORIZED = "UnauthorizedOperation"
 
 REMOVALS = {
@@ -79,7 +81,7 @@ def list_remaining(
 ) -> list[TaggedResource]:
     """List what is left after `remove`: what EC2 still lists after some seconds, without instances that are ending."""
     remaining = [resource for resource in find() if not resource.ending]
-    for seconds in _LIST_AGAIN_S:
+    for seconds in LIST_AGAIN_S:
         if not remaining:
             break
         pause(seconds)

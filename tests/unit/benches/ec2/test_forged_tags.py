@@ -110,7 +110,7 @@ class Account:
 def account(moto_api: Api, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Account]:
     """Empty at the beginning; moto takes long to begin anew, so that the tests of this file share one."""
     ec2_server.install(set_attribute=partial(monkeypatch.setattr, raising=False))
-    monkeypatch.setattr(resource_removal, "_LIST_AGAIN_S", (0.1, 0.2, 0.4))  # this EC2 tells at once
+    monkeypatch.setattr(resource_removal, "LIST_AGAIN_S", (0.1, 0.2, 0.4))  # this EC2 tells at once
     ec2 = boto3.client("ec2", REGION, config=Config(read_timeout=300))
     made = Account(ec2, tmp_path / "state")
     yield made
