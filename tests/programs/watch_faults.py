@@ -153,6 +153,7 @@ def report(fleet: Fleet, made: Disturbances, history: History, problems: list[st
         "gaps_excused": gaps.excused,
         "gaps_held_up": gaps.held_up,
         "quiet_outages": outages.counted,
+        "outages_held_up": outages.held_up,
         "epochs": len({(each.stream, each.epoch) for each in history.stored}),
         "log": dict(told),
         "mends": mends,
