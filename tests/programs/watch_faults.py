@@ -9,6 +9,7 @@ disturbed (`watch_disturbances`). What was really sampled is what the hosts note
 
 import argparse
 import json
+import signal
 import sys
 import time
 from collections import Counter
@@ -153,6 +154,7 @@ def report(fleet: Fleet, made: Disturbances, history: History, problems: list[st
         "gaps_excused": gaps.excused,
         "gaps_held_up": gaps.held_up,
         "quiet_outages": outages.counted,
+        "outages_held_up": outages.held_up,
         "epochs": len({(each.stream, each.epoch) for each in history.stored}),
         "log": dict(told),
         "mends": mends,
@@ -174,6 +176,7 @@ def main() -> int:
     parser.add_argument("--workers", type=int, default=4)
     parser.add_argument("--streams", type=int, default=12)
     given = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # processes, namespaces and mounts are removed also then
     try:
         print(json.dumps(run_watch(given.folder, given)))
     except OSError as error:

@@ -294,15 +294,19 @@ def join(intervals: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QuietOutages:
-    """Faults of the servers beside which no other fault was made. `moved`: what moved, and had no need to."""
+    """Faults of the servers beside which no other fault was made. `moved`: what moved, and had no need to.
+
+    `held_up`: those for which something moved while workers got no processor.
+    """
 
     counted: int
+    held_up: int
     moved: Sequence[str]
 
 
 def find_needless_moves(history: History) -> QuietOutages:
     """Find streams that moved for a fault of the servers alone: beside no other one, in a watch that was at rest."""
-    counted, moved = 0, list[str]()
+    counted, held_up, moved = 0, 0, list[str]()
     workers = {each.owner for each in history.holdings if each.owner is not None}
     for outage in history.windows:
         after_s = outage.ended_s + history.lease_s + 1.0
@@ -310,20 +314,18 @@ def find_needless_moves(history: History) -> QuietOutages:
             each is not outage and each.begun_s <= after_s and each.ended_s + history.rests_s >= outage.begun_s
             for each in history.windows
         )
-        if (
-            outage.target is not None
-            or not is_alone
-            or not _was_at_rest(history, outage.begun_s)
-            or was_held_up(history, workers, outage.begun_s - AT_REST_S, after_s)
-        ):
+        if outage.target is not None or not is_alone or not _was_at_rest(history, outage.begun_s):
+            continue
+        moves = [each for each in history.holdings if outage.begun_s <= each.at_s <= after_s]
+        if moves and was_held_up(history, workers, outage.begun_s, after_s):
+            held_up += 1
             continue
         counted += 1
         moved += [
             f"{each.stream} went to {each.owner} (is to go to {each.wanted}), epoch {each.epoch}, at {each.at_s:.1f}"
-            for each in history.holdings
-            if outage.begun_s <= each.at_s <= after_s
+            for each in moves
         ]
-    return QuietOutages(counted=counted, moved=moved)
+    return QuietOutages(counted=counted, held_up=held_up, moved=moved)
 
 
 def _was_at_rest(history: History, at_s: float) -> bool:

@@ -51,7 +51,7 @@ class Witness:
                 self._stopping.wait(_EVERY_S)
 
     def _watch_waits(self) -> None:
-        """Read of each worker and of the hosts for how long their first thread, which samples, had no processor."""
+        """Read of each worker and of the hosts for how long they had no processor."""
         while not self._stopping.wait(_EVERY_S):
             for name, process in [*self._fleet.processes.items()]:
                 waited_s = read_wait_s(process.pid)
@@ -60,8 +60,12 @@ class Witness:
 
 
 def read_wait_s(pid: int) -> float | None:
-    """Read for how long a process could run and had no processor (proc_pid_schedstat of Linux), s; None without it."""
+    """Read for how long the threads of a process could run and had no processor, s; None where this is not known.
+
+    All of them count (proc_pid_schedstat of Linux): one that has Python's lock and no processor holds up the others.
+    """
     try:
-        return int(Path(f"/proc/{pid}/schedstat").read_text().split()[1]) / 1e9
+        files = [*Path(f"/proc/{pid}/task").glob("*/schedstat")]
+        return sum(int(file.read_text().split()[1]) for file in files) / 1e9 if files else None
     except (OSError, IndexError, ValueError):
         return None
