@@ -83,8 +83,7 @@ def test_a_prometheus_without_a_valid_token_reads_nothing_and_says_why(tmp_path:
         with prometheus.serve(programs, folder, target=target, token="ptph_unknown") as server:
             give_up_at = time.monotonic() + _WITHIN_S
             errors: list[str] = []
-            while not any(errors):
-                assert time.monotonic() < give_up_at
+            while not any("401" in error for error in errors):  # on a busy machine the first answers come too late
+                assert time.monotonic() < give_up_at, errors
                 time.sleep(0.5)
                 errors = [each["lastError"] for each in server.get("targets")["activeTargets"]]
-            assert "401" in errors[0]
