@@ -4,6 +4,7 @@ What asks to stop is heard also where the tests run in the background, or under 
 take long where the machine is busy: tests that bound its time measure computing time.
 """
 
+import functools
 import os
 import secrets
 import signal
@@ -31,7 +32,6 @@ settings.load_profile("usual")  # the option --hypothesis-profile comes later, a
 PROGRAMS = {"moto", "start", "call_process", "postgresql_server", "own_server", "s3_server", "evidence_url"}
 """Fixtures that start real programs: moto's servers, the emulated device, the command in a process of its own."""
 
-
 WORKERS_BESIDE_GUESTS = 2
 """Most tests wait more than they compute, so that four workers are a third faster than two on two cores; a guest needs
 a core of its own."""
@@ -40,10 +40,16 @@ a core of its own."""
 class GuestsFirst(LoadGroupScheduling):
     """Let only the first two workers have tests until every test of a named group, such as "guests", has ended."""
 
+    @functools.cached_property
+    def _grouped(self) -> set[str]:
+        """The tests of named groups that have not ended."""
+        return {test for test in self.collection or () if "::" not in self._split_scope(test)}
+
     def mark_test_complete(self, node: "WorkerController", item_index: int, duration: float = 0) -> None:
-        waited = self._groups_go_on()
+        waited = bool(self._grouped)
+        self._grouped.discard(self.registered_collections[node][item_index])
         super().mark_test_complete(node, item_index, duration)
-        if waited and not self._groups_go_on():
+        if waited and not self._grouped:
             for late in self.nodes[WORKERS_BESIDE_GUESTS:] * 2:  # a worker begins a test when it knows the next one
                 self._reschedule(late)
 
@@ -56,11 +62,7 @@ class GuestsFirst(LoadGroupScheduling):
             super()._reschedule(node)
 
     def _waits(self, node: "WorkerController") -> bool:
-        return node in self.nodes[WORKERS_BESIDE_GUESTS:] and self._groups_go_on()
-
-    def _groups_go_on(self) -> bool:
-        units = [self.workqueue, *self.assigned_work.values()]
-        return any("::" not in name and not all(tests.values()) for unit in units for name, tests in unit.items())
+        return bool(self._grouped) and node in self.nodes[WORKERS_BESIDE_GUESTS:]
 
 
 @pytest.hookimpl(optionalhook=True)
