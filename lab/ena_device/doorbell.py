@@ -8,7 +8,6 @@ import fcntl
 import mmap
 import os
 import signal
-import statistics
 import time
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -59,7 +58,7 @@ def measure_burst_pause_s() -> float:
         started_s = time.monotonic()
         time.sleep(BURST_PAUSE_S)
         beyond_s.append(time.monotonic() - started_s - BURST_PAUSE_S)
-    return min(max(BURST_PAUSE_S, 2 * statistics.median(beyond_s)), MOST_BURST_PAUSE_S)
+    return min(max(BURST_PAUSE_S, 2 * sorted(beyond_s)[SLEEPS_MEASURED // 2]), MOST_BURST_PAUSE_S)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
