@@ -37,6 +37,19 @@ class LeaderStep:
     again_s: float = LOOK_EVERY_S
 
 
+@dataclass(frozen=True, slots=True)
+class _Planned:
+    """A plan's moves to make now, and whom each of these streams comes from.
+
+    `waiting`: how many moves wait; `waiting_unowned`: those of them whose stream no worker has that is there.
+    """
+
+    moves: dict[str, str | None]
+    sources: Mapping[str, str | None]
+    waiting: int
+    waiting_unowned: int
+
+
 class Leader:
     """A process that may lead. `process`: names it; `lease_s`: that of workers; `now`: a monotonic clock, s."""
 
@@ -110,23 +123,22 @@ class Leader:
         if self._settled == (sums, described):
             entries += self._end_recovery(0)
             return LeaderStep(epoch=epoch, moves={}, left_out=self._left_out, entries=entries, again_s=again_s)
-        moves, held_back, sources = self._plan_anew(described)
-        waiting = len(held_back)
-        entries += _tell_moves(moves, sources, {worker.worker: worker for worker in workers})
-        entries += self._end_recovery(sum(held_back.values()))
-        if not moves and not waiting:
+        planned = self._plan_anew(described)
+        entries += _tell_moves(planned.moves, planned.sources, {worker.worker: worker for worker in workers})
+        entries += self._end_recovery(planned.waiting_unowned)
+        if not planned.moves and not planned.waiting:
             self._settled = (sums, described)
         return LeaderStep(
-            epoch=epoch, moves=moves, left_out=self._left_out, waiting=waiting, entries=entries, again_s=again_s
+            epoch=epoch,
+            moves=planned.moves,
+            left_out=self._left_out,
+            waiting=planned.waiting,
+            entries=entries,
+            again_s=again_s,
         )
 
-    def _plan_anew(
-        self, workers: Sequence[Worker]
-    ) -> tuple[dict[str, str | None], Mapping[str, bool], Mapping[str, str | None]]:
-        """Plan for all streams; return the moves to make now, those that wait, and whom each stream comes from.
-
-        Of those that wait: whether no worker has the stream that is there.
-        """
+    def _plan_anew(self, workers: Sequence[Worker]) -> _Planned:
+        """Plan for all streams."""
         lines = self._streams.list_streams()
         names = {worker.name for worker in workers}
         held: dict[str, list[str]] = {}
@@ -140,9 +152,10 @@ class Leader:
         all_moves: dict[str, str | None] = {**plan.moves, **unassigned}
         unowned = {*orphans}
         moves = self.recovery.choose(self._now(), all_moves, unowned)
-        held_back = {stream: stream in unowned for stream in all_moves.keys() - moves.keys()}
+        waiting = all_moves.keys() - moves.keys()
         self._left_out = plan.left_out
-        return moves, held_back, {stream: wanted[stream] for stream in moves}
+        sources = {stream: wanted[stream] for stream in moves}
+        return _Planned(moves, sources, waiting=len(waiting), waiting_unowned=len(waiting & unowned))
 
     def _judges(self, workers: Sequence[WorkerLine]) -> bool:
         """Whether a worker without a lease is dead: the database was there long enough, and they died one by one."""
@@ -193,27 +206,34 @@ def _tell_moves(
     moves: Mapping[str, str | None], sources: Mapping[str, str | None], workers: Mapping[str, WorkerLine]
 ) -> list[LogEntry]:
     """Tell where streams are to go, and why; many to one worker in one sentence."""
-    counts, reasons = Counter(moves.values()), dict[str | None, Counter[str]]()
+    reasons = {
+        stream: "there is no room" if worker is None else _explain_move(sources[stream], workers)
+        for stream, worker in moves.items()
+    }
+    counts = dict[str | None, Counter[str]]()
     for stream, worker in moves.items():
-        reason = "there is no room" if worker is None else _explain_move(sources[stream], workers)
-        reasons.setdefault(worker, Counter())[reason] += 1
+        counts.setdefault(worker, Counter())[reasons[stream]] += 1
     entries = [
         LogEntry(
             kind=LogKind.MOVE,
             worker=worker,
-            sentence=f"{count} streams are to go to {worker or 'no worker'}: "
-            + ", ".join(f"{number} since {reason}" for reason, number in reasons[worker].most_common(_REASONS)),
+            sentence=f"{count.total()} streams are to go to {worker or 'no worker'}: "
+            + ", ".join(f"{number} since {reason}" for reason, number in count.most_common(_REASONS)),
         )
         for worker, count in counts.items()
-        if count > _TOLD_ONE_BY_ONE
+        if count.total() > _TOLD_ONE_BY_ONE
     ]
-    for stream, worker in moves.items():
-        if counts[worker] <= _TOLD_ONE_BY_ONE:
-            source = sources[stream] or "nobody"
-            reason = "there is no room" if worker is None else _explain_move(sources[stream], workers)
-            sentence = f"stream {stream} is to go from {source} to {worker or 'no worker'}, since {reason}"
-            entries.append(LogEntry(kind=LogKind.MOVE, stream=stream, worker=worker, sentence=sentence))
-    return entries
+    return entries + [
+        LogEntry(
+            kind=LogKind.MOVE,
+            stream=stream,
+            worker=worker,
+            sentence=f"stream {stream} is to go from {sources[stream] or 'nobody'} to {worker or 'no worker'}, "
+            f"since {reasons[stream]}",
+        )
+        for stream, worker in moves.items()
+        if counts[worker].total() <= _TOLD_ONE_BY_ONE
+    ]
 
 
 def _explain_move(source: str | None, workers: Mapping[str, WorkerLine]) -> str:
