@@ -105,8 +105,11 @@ class SelfCheck:
         self._apart_s: float | None = None
         self._was_set = False
         self._thinned = (0, 0, 0)
+        self._absent_since_s: float | None = None
+        self._absence_cause = ""
         self._absence: WorkerFinding | None = None
         self._told: tuple[int | None, list[WorkerFinding]] = (None, [])
+        self._now = now
         self.notes = FindingNotes(holdings.worker, now=now)
 
     # -- what happens
@@ -129,13 +132,23 @@ class SelfCheck:
             _log.error("the ticks of this worker are %.1f s off the ledger's time", apart_s)
         self._apart_s = apart_s
 
-    def note_return(self, away_s: float, cause: str, streams: int) -> None:
-        """Note that the ledger answers again, and for how long this worker had sampled its streams on."""
+    def note_absence(self, cause: str, streams: int) -> None:
+        """Note that the ledger does not answer; so many streams are sampled on."""
+        if self._absent_since_s is None:
+            self._absent_since_s, self._absence_cause = self._now(), cause
+            _log.warning("the ledger is away, %d streams are sampled on: %s", streams, cause)
+
+    def note_answer(self, streams: int) -> None:
+        """Note that the ledger answers, and for how long it did not; so many streams were sampled on."""
+        if self._absent_since_s is None:
+            return
+        _log.warning("the ledger is back")
+        away_s, self._absent_since_s = self._now() - self._absent_since_s, None
         if away_s >= self._lease_s:
             self._absence = WorkerFinding(
                 kind=FindingKind.CUT_OFF,
-                sentence=f"the worker {self._worker} did not reach the ledger for {away_s:.0f} s ({cause}); it sampled "
-                f"its streams on in local mode: {streams}",
+                sentence=f"the worker {self._worker} did not reach the ledger for {away_s:.0f} s "
+                f"({self._absence_cause}); it sampled its streams on in local mode: {streams}",
                 recommendation=f"see the network between {self._process} and the ledger, and the database's log",
             )
 

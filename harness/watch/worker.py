@@ -105,8 +105,7 @@ class StreamWorker:
         self._refused_since_s: float | None = None
         self._trusted_until_s = 0.0
         self._flushing = asyncio.Lock()
-        self._figures, self._absence = WorkerFigures(), ""
-        self._absent_since_s: float | None = None
+        self._figures = WorkerFigures()
         self._self_check = SelfCheck(self._holdings, self._grid, self.outbox, self._calls, parts.findings)
 
     # -- life
@@ -198,14 +197,10 @@ class StreamWorker:
                 raise
             return
         except HarnessError as error:
-            if self._absent_since_s is None:
-                self._absent_since_s, self._absence = time.monotonic(), error.message
-                _log.warning("the ledger is away, %d streams are sampled on: %s", len(self._owned), error.message)
+            self._self_check.note_absence(error.message, len(self._owned))
             return
-        if self._absent_since_s is not None:
-            _log.warning("the ledger is back")
-            self._self_check.note_return(time.monotonic() - self._absent_since_s, self._absence, len(self._owned))
-        self._absent_since_s = self._refused_since_s = None
+        self._self_check.note_answer(len(self._owned))
+        self._refused_since_s = None
         self._trusted_until_s = begun_s + TRUSTED_PART * self._holdings.lease_s
         if self._ledger_id is None:
             await self.outbox.check_ledger(done.ledger_id)
