@@ -51,16 +51,13 @@ def make_orchestrator(
 
 def wait_for_ledger(url: str, timeouts: "Timeouts") -> "Database":
     """Open the ledger; wait for one that is away. Raises RequestError and SetupError for any other trouble."""
-    from harness.store import schema
-    from harness.store.database import Database, LedgerAwayError
+    from harness.store.database import LedgerAwayError
+    from harness.store.watch_database import open_watch_database
 
-    database, pause_s = Database(url, timeouts=timeouts), 0.5
-    if database.file is not None:
-        database.file.parent.mkdir(parents=True, exist_ok=True)
+    pause_s = 0.5
     while True:
         try:
-            schema.prepare(database)
-            return database
+            return open_watch_database(url, timeouts=timeouts)
         except LedgerAwayError as error:
             output.say(f"waiting for the ledger: {error.message}")
             time.sleep(pause_s)
