@@ -211,19 +211,20 @@ class SampleArrays:
 
     def has_source(self, *, mode: str, state: str, name: str = "") -> Flags:
         """Whether each sample has a source of this mode and state whose name begins so."""
-        matches = self._match("sources.mode", mode.__eq__) & self._match("sources.state", state.__eq__)
-        if name:
-            matches &= self._match("sources.name", lambda text: text.startswith(name))
+        matches = self._match_sources(mode, name) & self._match("sources.state", state.__eq__)
         has = np.zeros(self._count, dtype=np.bool_)
         has[self._source_sample[matches]] = True
         return has
 
     def find_reach(self, *, mode: str, name: str) -> Observed:
         """Return the reach register of a source of this mode whose name begins so, of the samples that have one."""
-        places = np.flatnonzero(
-            self._match("sources.mode", mode.__eq__) & self._match("sources.name", lambda text: text.startswith(name))
-        )
+        places = np.flatnonzero(self._match_sources(mode, name))
         return self._spread(self._read("sources.reach")[places], self._source_sample[places])
+
+    def _match_sources(self, mode: str, name: str) -> Flags:
+        """Whether each source is of this mode, and has a name that begins so."""
+        matches = self._match("sources.mode", mode.__eq__)
+        return matches & self._match("sources.name", lambda text: text.startswith(name)) if name else matches
 
     def find_answers(self, name: str | None, *, fresh_s: int) -> tuple[Flags, Observed]:
         """Find the fresh answers of a source: of the first with this name, where it has answered.

@@ -1,6 +1,7 @@
 """Judge whether the clock can be read, whether its time is plausible, and whether chronyd follows it."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from harness import units
 from harness.analysis import sample_values, summary
@@ -20,6 +21,9 @@ from harness.model import (
     RungStatus,
 )
 from harness.probes import ntp_probe
+
+if TYPE_CHECKING:
+    from harness.analysis.sample_arrays import Flags
 
 PLAUSIBLE_NS = 1_000_000_000
 """A PHC further than this from NTP shows another time (TAI is 37 s off), whatever their errors."""
@@ -214,16 +218,13 @@ def _drops_readings(case: Case, last: Facts | None) -> bool:
     phc = next((source for source in (last.sources if last else None) or () if _is_phc(source)), None)
     if phc is None:
         return False
-    if phc.state != "*":
-        return phc.reach.bit_count() < TAKEN_POLLS
-    if not case.evidence.samples:
-        return False
-    arrays = quantities.to_arrays(case.evidence)
-    unselected = ~arrays.has_source(mode=PHC_MODE, state="*", name=PHC_NAME)
-    reach = arrays.find_reach(mode=PHC_MODE, name=PHC_NAME)
-    judged = reach.known & unselected & (arrays.slot >= quantities.count_slots(case.evidence) // 2)
-    dropped = [int(value).bit_count() < TAKEN_POLLS for value in reach.values[judged]]
-    return sum(dropped) > len(dropped) / 2
+    registers = [phc.reach]
+    if phc.state == "*":
+        if not case.evidence.samples:
+            return False
+        reach = quantities.to_arrays(case.evidence).find_reach(mode=PHC_MODE, name=PHC_NAME)
+        registers = reach.values[reach.known & _is_judged(case) & ~_is_selected(case)].tolist()
+    return sum(register.bit_count() < TAKEN_POLLS for register in registers) > len(registers) / 2
 
 
 def _worst_rung(rungs: Sequence[Rung]) -> Rung:
@@ -311,15 +312,25 @@ def _judge_selected_throughout(case: Case) -> Rung:
         return unobserved_rung(name, "no samples were taken")
     slots = quantities.count_slots(case.evidence)
     arrays = quantities.to_arrays(case.evidence)
-    observed = (arrays.slot >= slots // 2) & arrays.sourced
-    selected = arrays.has_source(mode=PHC_MODE, state="*", name=PHC_NAME)
-    total, observed_count, followed = slots - slots // 2, int(observed.sum()), int((observed & selected).sum())
+    observed = _is_judged(case) & arrays.sourced
+    followed = int((observed & _is_selected(case)).sum())
+    total, observed_count = slots - slots // 2, int(observed.sum())
     share_text = f"selected in {followed} of the last {total} samples"
     if (followed + total - observed_count) / total < FOLLOWED_SHARE:
         return failed_rung(name, Reason.NOT_SYNCHRONISED, f"the PHC was {share_text}")
     if followed / total < FOLLOWED_SHARE or not case.evidence.samples_complete:
         return unobserved_rung(name, f"the PHC was {share_text}, and others are missing")
     return proven_rung(name, share_text)
+
+
+def _is_judged(case: Case) -> "Flags":
+    """Whether each sample is of the second half of the slots."""
+    return quantities.to_arrays(case.evidence).slot >= quantities.count_slots(case.evidence) // 2
+
+
+def _is_selected(case: Case) -> "Flags":
+    """Whether chronyd selects the PHC in each sample."""
+    return quantities.to_arrays(case.evidence).has_source(mode=PHC_MODE, state="*", name=PHC_NAME)
 
 
 def _is_phc(source: ChronySource) -> bool:
