@@ -66,6 +66,7 @@ def test_a_watch_that_is_disturbed_loses_and_doubles_nothing(
     assert said["faults_made"] >= FAULTS
     if len(FaultKind) <= FAULTS:
         assert {*said["kinds"]} >= {kind.value for kind in FaultKind if "clock" not in kind}
+        assert said["quiet_outages"] + said["outages_held_up"] > 0, "one is made alone at first"
         assert said["replayed_chunks"] > 0, "what a worker had spooled when it was killed is sent by the next one"
 
 
