@@ -90,12 +90,12 @@ def settle(fleet: Fleet) -> list[str]:
     """Wait until all is served and what was spooled is stored; return what did not come to be."""
     try:
         wait_until_served(fleet, _PATIENCE_S)
-        wait_until(lambda: not fleet.count_spooled(), _PATIENCE_S, "that the ledger has what was spooled")
     except TimeoutError as error:
         return [str(error)]
+    else:
+        return wait_for_spools(fleet)
     finally:
         time.sleep(2.0)
-    return []
 
 
 def send_spools(fleet: Fleet) -> list[str]:
@@ -104,12 +104,17 @@ def send_spools(fleet: Fleet) -> list[str]:
         return []
     for name in fleet.workers:
         fleet.start(name)
+    problems = wait_for_spools(fleet)
+    fleet.end()
+    return problems
+
+
+def wait_for_spools(fleet: Fleet) -> list[str]:
+    """Wait until what was spooled is stored; return what did not come to be."""
     try:
-        wait_until(lambda: not fleet.count_spooled(), _PATIENCE_S, "that the ledger has what was spooled at the end")
+        wait_until(lambda: not fleet.count_spooled(), _PATIENCE_S, "that the ledger has what was spooled")
     except TimeoutError as error:
         return [str(error)]
-    finally:
-        fleet.end()
     return []
 
 

@@ -36,6 +36,10 @@ KNOWN_S = 1.0
 """Who has a stream for longer than this according to the ledger knows it."""
 
 
+Reading = tuple[str, int, str, int | None]
+"""The stream, the tick, the worker and the offset, ns: each answer of a host has an offset of its own."""
+
+
 class Answer(NamedTuple):
     """An answer that a host gave to a worker, as it noted it. `late_s`: after the beginning of its tick."""
 
@@ -47,6 +51,10 @@ class Answer(NamedTuple):
     offset_ns: int
     late_s: float
 
+    @property
+    def reading(self) -> Reading:
+        return self.stream, self.tick, self.worker, self.offset_ns
+
 
 class Stored(NamedTuple):
     """A reading in the ledger, with the worker of its chunk."""
@@ -56,6 +64,10 @@ class Stored(NamedTuple):
     tick: int
     worker: str
     offset_ns: int | None
+
+    @property
+    def reading(self) -> Reading:
+        return self.stream, self.tick, self.worker, self.offset_ns
 
 
 class Holding(NamedTuple):
@@ -133,11 +145,11 @@ def find_doubles(history: History) -> list[str]:
 
 def find_invented(history: History) -> list[str]:
     """Find readings in the ledger that no host gave to their worker."""
-    given = {(each.stream, each.tick, each.worker, each.offset_ns) for each in history.answers}
+    given = {each.reading for each in history.answers}
     return [
         f"{each.stream} tick {each.tick} epoch {each.epoch} of {each.worker}: no host answered {each.offset_ns} ns"
         for each in history.stored
-        if (each.stream, each.tick, each.worker, each.offset_ns) not in given
+        if each.reading not in given
     ]
 
 
@@ -146,13 +158,13 @@ def find_invented(history: History) -> list[str]:
 
 def find_lost(history: History) -> list[str]:
     """Find answers to a worker that had the stream which are not in the ledger as its own."""
-    there = {(each.stream, each.tick, each.worker, each.offset_ns) for each in history.stored}
-    owners = list_owners(history.holdings)
+    there = {each.reading for each in history.stored}
+    owners = Owners(history.holdings)
     counts_since = set[tuple[str, str, int]]()  # sessions from whose answers one was stored: its worker had the stream
     lost = []
     for answer in history.answers:
         session = answer.stream, answer.worker, answer.session
-        if (answer.stream, answer.tick, answer.worker, answer.offset_ns) in there:
+        if answer.reading in there:
             counts_since.add(session)
         elif (
             (session in counts_since or owners.surely_had(answer))
@@ -196,10 +208,6 @@ class Owners:
         return {each.owner for each in around} == {answer.worker}
 
 
-def list_owners(holdings: Sequence[Holding]) -> Owners:
-    return Owners(holdings)
-
-
 # -- each tick is sampled
 
 
@@ -215,7 +223,7 @@ class Gaps:
 def find_gaps(history: History, streams: Sequence[str]) -> Gaps:
     """Find times in which nobody sampled a stream, and whether a worker that lives could have done so."""
     disturbed = join([(each.begun_s - 0.5, each.ended_s + history.settles_s) for each in history.windows])
-    owners = list_owners(history.holdings)
+    owners = Owners(history.holdings)
     taken = find_sampled(history)
     lost, excused, held_up = list[str](), 0, 0
     for stream in streams:
@@ -240,12 +248,11 @@ def find_gaps(history: History, streams: Sequence[str]) -> Gaps:
 
 def find_sampled(history: History) -> Mapping[str, list[tuple[float, str | None, int]]]:
     """Find by stream when each reading was taken that the ledger has, by which worker and in which epoch."""
-    at_s = {(each.stream, each.tick, each.worker, each.offset_ns): each.at_s for each in history.answers}
+    at_s = {each.reading: each.at_s for each in history.answers}
     taken = defaultdict[str, list[tuple[float, str | None, int]]](list)
     for each in history.stored:
-        key = each.stream, each.tick, each.worker, each.offset_ns
-        if key in at_s:  # type: ignore[comparison-overlap]
-            taken[each.stream].append((at_s[key], each.worker, each.epoch))  # type: ignore[index]
+        if each.reading in at_s:
+            taken[each.stream].append((at_s[each.reading], each.worker, each.epoch))
     for moments in taken.values():
         moments.sort(key=lambda moment: (moment[0], moment[2]))
     return taken

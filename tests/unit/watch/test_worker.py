@@ -131,13 +131,15 @@ class Watch:
         """How many ticks a worker has sampled of each stream."""
         return {name: each["sampled"] for name, each in self.workers[worker].snapshot()["streams"].items()}
 
+    def read(self, stream: str) -> list[TickReading]:
+        """Read all that is stored of a stream."""
+        return self.samples.read(stream, 0, 2**60, interval_ns=to_interval_ns(INTERVAL_S))
+
     def gaps(self, streams: list[str]) -> dict[str, list[int]]:
         """The ticks that are missing between the first and the last reading of each stream."""
         found = {}
         for stream in streams:
-            ticks = [
-                reading.tick for reading in self.samples.read(stream, 0, 2**60, interval_ns=to_interval_ns(INTERVAL_S))
-            ]
+            ticks = [reading.tick for reading in self.read(stream)]
             found[stream] = sorted({*range(ticks[0], ticks[-1] + 1)} - {*ticks})
         return {stream: gaps for stream, gaps in found.items() if gaps}
 
@@ -194,9 +196,7 @@ def test_fifty_hosts_are_sampled_each_tick_and_stored_once(ledger_url: str, tmp_
         told = watch.workers["w1"].snapshot()
         assert (told["local_mode"], told["circuit"], told["lost_chunks"]) == (False, "closed", 0)
         await watch.stop("w1")
-        stored = {
-            stream: watch.samples.read(stream, 0, 2**60, interval_ns=to_interval_ns(INTERVAL_S)) for stream in streams
-        }
+        stored = {stream: watch.read(stream) for stream in streams}
         assert min(len(readings) for readings in stored.values()) >= 20
         assert {reading.offset_ns for readings in stored.values() for reading in readings} == {40}
         assert watch.doubled() == []
@@ -275,9 +275,7 @@ def test_a_worker_that_ends_while_the_ledger_is_away_leaves_its_samples_for_the_
             tell=lambda: (watch.tasks["w1"], again.snapshot()),
         )
         for stream in streams:
-            assert (
-                len(watch.samples.read(stream, 0, 2**60, interval_ns=to_interval_ns(INTERVAL_S))) >= before[stream] + 10
-            )
+            assert len(watch.read(stream)) >= before[stream] + 10
         assert watch.doubled() == []
 
     run(own_server.make_database("watch"), tmp_path, act)
@@ -372,10 +370,9 @@ def test_what_a_worker_has_sampled_is_stored_when_it_ends(ledger_url: str, tmp_p
         before = watch.sampled("w1")
         worker.stop()
         await watch.stop("w1")
-        assert {
-            stream: len(watch.samples.read(stream, 0, 2**60, interval_ns=to_interval_ns(INTERVAL_S))) >= before[stream]
-            for stream in streams
-        } == (dict.fromkeys(streams, True))
+        assert {stream: len(watch.read(stream)) >= before[stream] for stream in streams} == (
+            dict.fromkeys(streams, True)
+        )
         assert worker.snapshot()["waiting"] == 0
 
     run(ledger_url, tmp_path, act)
@@ -443,9 +440,7 @@ def test_only_a_worker_that_has_had_no_stream_yet_takes_another_time_of_the_ledg
         await watch.stop("w1")
         now_s = time.time()
         for stream in (first, second):
-            ticks = [
-                reading.tick for reading in watch.samples.read(stream, 0, 2**60, interval_ns=to_interval_ns(INTERVAL_S))
-            ]
+            ticks = [reading.tick for reading in watch.read(stream)]
             assert all(now_s - 100 < tick <= now_s + 1 for tick in ticks), "it numbers ticks as before"
             assert ticks
 
