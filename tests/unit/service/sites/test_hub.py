@@ -325,7 +325,7 @@ def test_the_registry_is_read_on_demand(make_hub_service: MakeHub, registry_file
         assert 'ptp_harness_service_registry_syncs_total{result="succeeded"} 2.0' in metrics
         assert 'ptp_harness_service_registry_syncs_total{result="failed"} 1.0' in metrics
         assert 'ptp_harness_service_registry_list{freshness="stale"} 1.0' in metrics
-        assert 'ptp_harness_service_site_up{site="rack7"} 1.0' in metrics
+        wait_for(lambda: 'ptp_harness_service_site_up{site="rack7"} 1.0' in hub.get("/metrics").text.splitlines())
 
 
 def test_a_site_that_is_in_the_registry_no_more_keeps_its_campaigns(
