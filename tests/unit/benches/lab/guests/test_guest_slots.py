@@ -53,7 +53,7 @@ def test_a_full_machine_is_told_with_who_fills_it(tmp_path: Path) -> None:
         assert not guest_slots.slot_is_free(1)
         assert guest_slots.slot_is_free(2)
         with (
-            pytest.raises(CapacityError, match="all 1 slots for lab guests stayed taken .*places/a/1"),
+            pytest.raises(CapacityError, match=r"all 1 slots for lab guests stayed taken .*places/a/1"),
             guest_slots.guest_slot(most=1, memory_mib=1, progress=said.append, wait_s=0.5),
         ):
             pytest.fail("a slot was given")
