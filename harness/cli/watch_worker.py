@@ -96,7 +96,7 @@ def _make_parts(
     from harness.watch.sampler import SamplerProgram
     from harness.watch.spool import Spool
     from harness.watch.worker import WorkerParts, WorkerTimes
-    from harness.watch.worker_figures import measure_score
+    from harness.watch.worker_figures import MachineScore
 
     kept = Spool(spool, name, most_bytes=most_bytes)
     if kept.set_aside is not None:
@@ -114,5 +114,5 @@ def _make_parts(
         program=SamplerProgram.load(roles),
         spool=kept,
         times=WorkerTimes(drain_s=drain_s),
-        score=measure_score(),
+        read_score=MachineScore().read,
     )

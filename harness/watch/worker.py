@@ -69,7 +69,7 @@ class WorkerParts:
     connector: Callable[[], Connector] = Connector
     grid: Grid = field(default_factory=Grid)
     times: WorkerTimes = field(default_factory=WorkerTimes)
-    score: float = 1.0
+    read_score: Callable[[], float] = lambda: 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -213,7 +213,8 @@ class StreamWorker:
 
     def _step(self, ready: set[str], load: float, known: set[str], before: Mapping[str, int]) -> _Step:
         """Make a heartbeat, in the ledger's thread, and read what it demands to know."""
-        holdings, sources, score = self._holdings, self._parts.sources, self._parts.score
+        holdings, sources = self._holdings, self._parts.sources
+        score = self._figures.score = self._parts.read_score()
         holdings.ready = ready
         holdings.step(load=load, score=score)
         if before and not holdings.epochs:  # it may have been told to register anew, which the next step does
@@ -383,7 +384,6 @@ class StreamWorker:
             "worker": self._holdings.worker,
             **describe_calls(self._calls),
             **self._figures.describe(),
-            "score": self._parts.score,
             "grid_apart_s": self._grid.ledger_apart_s,
             "wall_apart_s": round(self._grid.wall_apart_s(), 3),
             **describe_outbox(self.outbox),

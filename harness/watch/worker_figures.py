@@ -3,6 +3,7 @@
 import asyncio
 import math
 import time
+from collections.abc import Callable
 from typing import Any
 
 from harness.watch.held_stream import HeldStream
@@ -12,7 +13,7 @@ from harness.watch.tick_answers import parse_answer
 
 _SMOOTHED_S = 30
 _LAG_EVERY_S = 0.5
-_SCORED_S, _TRIES = 0.02, 5
+_SCORED_S, _TRIES, _TRIED_EVERY_S = 0.02, 5, 60.0
 _REFERENCE_US = 70.0
 """The processor time in which a machine of score 1 parses `_ANSWER`."""
 
@@ -25,10 +26,10 @@ _ANSWER = (
 
 
 class WorkerFigures:
-    """The processor time, the ticks and the lag of a worker."""
+    """The processor time, the ticks, the lag and the score of a worker."""
 
     def __init__(self) -> None:
-        self.ticks = 0
+        self.ticks, self.score = 0, 1.0
         self.load = self.lag_s = self._cost_ns = 0.0
         self._spent = time.process_time(), time.monotonic(), 0
 
@@ -58,22 +59,39 @@ class WorkerFigures:
             "cpu_us_per_tick": round(self._cost_ns / 1e3, 1),
             "ticks": self.ticks,
             "lag_s": round(self.lag_s, 3),
+            "score": self.score,
         }
 
 
-def measure_score() -> float:
-    """Measure the speed of this machine for a worker's work, beside others: 1 or another power of 2.
+class MachineScore:
+    """The speed of this machine for a worker's work, beside others: 1 or another power of 2.
 
-    The best of some tries, and in steps, so that what else runs here moves no streams.
+    The best of all tries, and in steps, so that what else runs here moves no streams. It is tried again while the
+    worker works: one that began beside much other work is not slow for ever. `now`: monotonic, s.
     """
-    best_us = math.inf
-    for _ in range(_TRIES):
-        begun, count = time.thread_time(), 0
-        while (passed := time.thread_time() - begun) < _SCORED_S:
-            parse_answer(_ANSWER, fresh_s=1)
-            count += 1
-        best_us = min(best_us, passed / count * 1e6)
-    return float(2.0 ** round(math.log2(_REFERENCE_US / best_us)))
+
+    def __init__(
+        self, measure_us: Callable[[], float] | None = None, now: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._measure_us, self._now = measure_us or measure_parsing_us, now
+        self._best_us = min(self._measure_us() for _ in range(_TRIES))
+        self._tried_s = now()
+
+    def read(self) -> float:
+        """Return the score, measured once more (20 ms) where the latest try is a minute ago."""
+        if self._now() - self._tried_s >= _TRIED_EVERY_S:
+            self._tried_s = self._now()
+            self._best_us = min(self._best_us, self._measure_us())
+        return float(2.0 ** round(math.log2(_REFERENCE_US / self._best_us)))
+
+
+def measure_parsing_us() -> float:
+    """Measure the processor time in which this machine parses an answer now, us."""
+    begun, count = time.thread_time(), 0
+    while (passed := time.thread_time() - begun) < _SCORED_S:
+        parse_answer(_ANSWER, fresh_s=1)
+        count += 1
+    return passed / count * 1e6
 
 
 def describe_calls(calls: LedgerCalls) -> dict[str, Any]:
