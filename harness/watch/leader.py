@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from harness.errors import HarnessError
@@ -51,7 +51,10 @@ class _Planned:
 
 
 class Leader:
-    """A process that may lead. `process`: names it; `lease_s`: that of workers; `now`: a monotonic clock, s."""
+    """A process that may lead. `process`: names it; `lease_s`: that of workers; `now`: a monotonic clock, s.
+
+    `avoid`: names workers that live and are to get no streams, where the others can carry all.
+    """
 
     def __init__(
         self,
@@ -61,8 +64,10 @@ class Leader:
         lease_s: float = LEASE_S,
         now: Callable[[], float] = time.monotonic,
         recovery: RecoveryMode | None = None,
+        avoid: Callable[[], Collection[str]] = tuple,
     ) -> None:
         self._streams, self._process, self._lease_s, self._now = streams, process, lease_s, now
+        self._avoid = avoid
         self.recovery = recovery or RecoveryMode()
         self._shares: dict[str, float] = {}
         self._judges_from: float | None = None
@@ -120,11 +125,16 @@ class Leader:
         overdue = any(worker.silent_s > 1.5 * HEARTBEAT_S for worker in workers if worker.lives)
         again_s = LOOK_CLOSELY_S if overdue else LOOK_EVERY_S
         sums = self._streams.sum_streams()
+        avoided = {*self._avoid()}
+        others = [worker for worker in described if worker.name not in avoided]
+        if sum(worker.limit for worker in others) >= sums.weight:
+            described = others
         if self._settled == (sums, described):
             entries += self._end_recovery(0)
             return LeaderStep(epoch=epoch, moves={}, left_out=self._left_out, entries=entries, again_s=again_s)
         planned = self._plan_anew(described)
-        entries += _tell_moves(planned.moves, planned.sources, {worker.worker: worker for worker in workers})
+        lines = {worker.worker: worker for worker in workers}
+        entries += _tell_moves(planned.moves, planned.sources, lines, avoided)
         entries += self._end_recovery(planned.waiting_unowned)
         if not planned.moves and not planned.waiting:
             self._settled = (sums, described)
@@ -203,11 +213,14 @@ class Leader:
 
 
 def _tell_moves(
-    moves: Mapping[str, str | None], sources: Mapping[str, str | None], workers: Mapping[str, WorkerLine]
+    moves: Mapping[str, str | None],
+    sources: Mapping[str, str | None],
+    workers: Mapping[str, WorkerLine],
+    avoided: Collection[str],
 ) -> list[LogEntry]:
     """Tell where streams are to go, and why; many to one worker in one sentence."""
     reasons = {
-        stream: "there is no room" if worker is None else _explain_move(sources[stream], workers)
+        stream: "there is no room" if worker is None else _explain_move(sources[stream], workers, avoided)
         for stream, worker in moves.items()
     }
     counts = dict[str | None, Counter[str]]()
@@ -236,7 +249,7 @@ def _tell_moves(
     ]
 
 
-def _explain_move(source: str | None, workers: Mapping[str, WorkerLine]) -> str:
+def _explain_move(source: str | None, workers: Mapping[str, WorkerLine], avoided: Collection[str]) -> str:
     """Say why a stream leaves the worker that was to have it."""
     if source is None:
         return "no worker was to have it"
@@ -244,6 +257,8 @@ def _explain_move(source: str | None, workers: Mapping[str, WorkerLine]) -> str:
         return f"{source} has left"
     if workers[source].draining:
         return f"{source} drains"
+    if workers[source].lives and source in avoided:
+        return f"{source} does not reach its hosts"
     return "loads are to be even" if workers[source].lives else f"{source} is dead"
 
 

@@ -18,6 +18,7 @@ from harness.store.watch_log import LogEntry, LogKind, WatchLog
 from harness.store.watch_mending import WatchMending
 from harness.store.watch_streams import LEASE_S, WatchStreams
 from harness.store.watch_view import WatchViews
+from harness.watch.avoidance import AvoidanceDuty
 from harness.watch.circuit_breaker import (
     CircuitBreaker,
     CircuitOpenError,
@@ -100,7 +101,7 @@ class _State:
 class Orchestrator:
     """Leads the watch of a ledger while no other process does. Call `start`, then `stop` within the same process.
 
-    `duties`: those beside the checks of consistency and the tidying, which it has of its own.
+    `duties`: those beside the checks of consistency and of reach, and the tidying, which it has of its own.
     """
 
     def __init__(
@@ -121,10 +122,14 @@ class Orchestrator:
         self._views, self._log_of_watch = WatchViews(database, lease_s=lease_s), WatchLog(database)
         self._mending = WatchMending(database, lease_s=lease_s)
         self._recovery = Recovery(self._mending, now=now)
-        self._leader = Leader(self._streams, self._process, lease_s=lease_s, now=now)
+        self._avoidance = AvoidanceDuty(database, lambda: self._recovery.open, now=now)
+        self._leader = Leader(
+            self._streams, self._process, lease_s=lease_s, now=now, avoid=lambda: self._avoidance.avoided.names
+        )
         self._circuit = CircuitBreaker("the ledger", circuit, now=now)
         self._duties = (
             Duty(name="consistency", every_s=check_every_s, do=self.check),
+            Duty(name="avoidance", every_s=check_every_s, do=self.find_avoided),
             Duty(name="tidying", every_s=TIDY_EVERY_S, do=self.tidy),
             *duties,
         )
@@ -175,6 +180,10 @@ class Orchestrator:
             return ()
         found = find_inconsistencies(view, version=__version__, limits=self._limits)
         return self._recovery.follow(view, found)
+
+    def find_avoided(self, epoch: int) -> Sequence[LogEntry]:
+        """Find the workers that do not reach their hosts, which are left out of the next plans; a duty."""
+        return self._avoidance.do(epoch)
 
     def tidy(self, _epoch: int) -> Sequence[LogEntry]:
         """Remove the rows of workers that were dead for long, and old entries of the log; a duty."""

@@ -60,7 +60,10 @@ class Machine(RuleBasedStateMachine):
         self.away = False
         self.cut: set[str] = set()
         self.streams = self.make_streams()
-        self.leaders = [Leader(self.streams, name, now=lambda: self.at_s) for name in ("hub-1", "hub-2")]
+        self.avoided: set[str] = set()
+        self.leaders = [
+            Leader(self.streams, name, now=lambda: self.at_s, avoid=lambda: self.avoided) for name in ("hub-1", "hub-2")
+        ]
         self.leads = {0, 1}
         self.running: dict[str, Holdings] = {}
         self.paused: set[str] = set()
@@ -155,6 +158,11 @@ class Machine(RuleBasedStateMachine):
     @rule(leads=st.sets(st.sampled_from([0, 1])))
     def change_leaders(self, leads: set[int]) -> None:
         self.leads = leads
+
+    @rule(names=st.sets(NAMES))
+    def avoid(self, names: set[str]) -> None:
+        """Leave workers out, which go on to sample until others have what they had."""
+        self.avoided = names
 
     @rule(away=st.booleans())
     def database(self, away: bool) -> None:
@@ -276,6 +284,7 @@ class Machine(RuleBasedStateMachine):
     def settle(self) -> None:
         """After the last fault every stream is served within the bound, each by one worker, and nothing moves."""
         self.away, self.paused, self.cut, self.leads = False, set(), set(), {0, 1}
+        self.avoided = set()
         self.run(int(SETTLED_WITHIN_S))
         lines = self.streams.list_streams()
         serving = {name: worker for name, worker in self.running.items() if not worker.draining}
