@@ -3,8 +3,8 @@
 The rule. A worker is suspected where an incident says that its hosts do not answer, and the hosts of others do; or
 where it takes no stream that it is to have from owners whose hosts answer these. Both count where it has fewer streams
 whose hosts answer. The leader plans without it for a while: its streams are to go to others, each of which takes a
-stream once the host answers it. Where most stay with their owner all the same, the hosts are at fault, and nothing is
-tried again for them. A worker that is suspected again afterwards is left out for twice as long.
+stream once the host answers it. Where most stay with their owner all the same, the hosts are at fault. A worker that is
+suspected again afterwards is left out for twice as long; one that was left out in vain not before as long has passed.
 """
 
 import math
@@ -57,7 +57,7 @@ class AvoidedWorkers:
         entries = [entry for name in [*self._avoided] if (entry := self._go_on(name, at_s, suspects, owners))]
         for name, streams in sorted(suspects.items()):
             known = self._avoided.get(name)
-            if known is None or (known.is_over and not (known.in_vain and {*streams} <= known.streams)):
+            if known is None or (known.is_over and not self._waits(known, at_s, streams)):
                 entries.append(self._begin(name, at_s, streams, known))
         self.names = frozenset(name for name, each in self._avoided.items() if not each.is_over)
         return entries
@@ -66,8 +66,13 @@ class AvoidedWorkers:
         """List the streams of all workers that are left out: `update` has to know who has them."""
         return {stream for each in self._avoided.values() if not each.is_over for stream in each.streams}
 
+    @staticmethod
+    def _waits(known: _Avoided, at_s: float, streams: Collection[str]) -> bool:
+        """Whether nothing else is tried for the streams of a worker that was left out in vain, for now."""
+        return known.in_vain and {*streams} <= known.streams and at_s - known.begun_s < known.length_s
+
     def _begin(self, name: str, at_s: float, streams: Collection[str], known: _Avoided | None) -> LogEntry:
-        length_s = AVOIDED_S if known is None or known.in_vain else min(2 * known.length_s, LONGEST_S)
+        length_s = AVOIDED_S if known is None else min(2 * known.length_s, LONGEST_S)
         self._avoided[name] = _Avoided(frozenset(streams), at_s, length_s)
         return _tell(
             name, f"does not reach {name_streams(sorted(streams))}: others are to have its streams for {length_s:.0f} s"
@@ -91,7 +96,7 @@ class AvoidedWorkers:
         if passed_s >= TRIED_S and name in suspects and staying > len(each.streams) / 2:
             each.is_over = each.in_vain = True
             streams = name_streams(sorted(each.streams))
-            return _tell(name, f"keeps {streams}: no other worker reaches these hosts either")
+            return _tell(name, f"keeps {streams}: no other worker has taken them")
         if passed_s >= each.length_s:
             each.is_over = True
             return _tell(name, "gets streams again, and takes those whose hosts answer it")

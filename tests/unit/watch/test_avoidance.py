@@ -48,18 +48,25 @@ def test_a_worker_is_left_out_for_a_while_and_for_twice_as_long_the_next_time() 
     assert told.sentence.endswith(f"for {LONGEST_S:.0f} s")
 
 
-def test_where_no_other_reaches_the_hosts_either_all_stays_and_nothing_is_tried_again() -> None:
+def test_where_no_other_reaches_the_hosts_either_all_stays() -> None:
     avoided = AvoidedWorkers()
     avoided.update(0.0, SUSPECTED, OF_W1)
     assert avoided.update(TRIED_S - 1, SUSPECTED, OF_W1) == []
     (told,) = avoided.update(TRIED_S, SUSPECTED, OF_W1)
-    assert told.sentence == "worker w1 keeps 4 streams (s0, s1, s2, ...): no other worker reaches these hosts either"
+    assert told.sentence == "worker w1 keeps 4 streams (s0, s1, s2, ...): no other worker has taken them"
     assert avoided.names == set()
-    for at_s in (TRIED_S + 5, TRIED_S + 5000):
-        assert avoided.update(at_s, SUSPECTED, OF_W1) == []
+    assert avoided.update(AVOIDED_S - 1, SUSPECTED, OF_W1) == []
     more = {"w1": [*STREAMS, "s4"]}
-    (told,) = avoided.update(TRIED_S + 6000, more, {**OF_W1, "s4": "w1"})
-    assert told.sentence.endswith("for 300 s"), "another host: it may be the worker after all"
+    (told,) = avoided.update(AVOIDED_S - 1, more, {**OF_W1, "s4": "w1"})
+    assert told.sentence.endswith("for 600 s"), "another host: it may be the worker after all"
+
+
+def test_what_was_in_vain_is_tried_again_seldom() -> None:
+    avoided, tried_s = AvoidedWorkers(), []
+    for at_s in range(0, 20_000, 5):
+        told = avoided.update(at_s, SUSPECTED, OF_W1)
+        tried_s += [at_s for entry in told if "does not reach" in entry.sentence]
+    assert tried_s == [0, 300, 900, 2100, 4500, 8100, 11_700, 15_300, 18_900]
 
 
 def test_a_fault_that_is_over_for_long_is_forgotten() -> None:
@@ -182,8 +189,8 @@ def test_hosts_that_answer_nobody_stay_with_their_worker(watch: Watch) -> None:
     for _ in range(4):
         watch.step()
     assert watch.dead <= watch.owned("w1")
-    assert watch.told()[-1].endswith("no other worker reaches these hosts either")
-    watch.at_s = 10 * AVOIDED_S
+    assert watch.told()[-1].endswith("no other worker has taken them")
+    watch.at_s = AVOIDED_S - 1
     watch.step()
     assert len(watch.told()) == 2
 
