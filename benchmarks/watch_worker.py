@@ -1,8 +1,9 @@
-"""Measure a worker of a watch: python benchmarks/watch.py worker [STREAMS] [SECONDS].
+"""Measure a worker of a watch: python benchmarks/watch_worker.py [STREAMS] [SECONDS] [INTERVAL].
 
 A real worker, in a process of its own, samples simulated hosts, which are real SSH servers on loopback addresses in
-another process, once a second; the ledger is PostgreSQL where it is installed, else a file. Printed are memory of its
-own (what other processes do not share) and processor time, beside their limits; exit code 1: a limit was not held.
+another process, each INTERVAL seconds; the ledger is PostgreSQL where it is installed, else a file. Printed are memory
+of its own (what other processes do not share) and processor time, beside their limits; exit code 1: a limit was not
+held.
 """
 
 import json
@@ -22,6 +23,7 @@ sys.path.insert(0, str(ROOT))
 from harness.store.ledger import Ledger  # noqa: E402
 from harness.store.watch_samples import WatchSamples  # noqa: E402
 from harness.store.watch_streams import NewStream, WatchStreams  # noqa: E402
+from harness.watch.grid import to_interval_ns  # noqa: E402
 from harness.watch.leader import Leader  # noqa: E402
 from tests.servers import postgresql  # noqa: E402
 
@@ -29,13 +31,13 @@ BASE_MB, PER_STREAM_KB, GROWTH_MB_AN_HOUR, CORES = 60.0, 20.0, 10.0, 1.0
 _READY_WITHIN_S = 600.0
 
 
-def main(streams: str = "1000", seconds: str = "120") -> int:
-    count, measured_s = int(streams), float(seconds)
+def main(streams: str = "1000", seconds: str = "120", interval: str = "1") -> int:
+    count, measured_s, interval_s = int(streams), float(seconds), float(interval)
     with tempfile.TemporaryDirectory(prefix="ptp-watch-") as name, _ledger_url(Path(name)) as url:
-        return _measure(Path(name), url, count, measured_s)
+        return _measure(Path(name), url, count, measured_s, interval_s)
 
 
-def _measure(folder: Path, url: str, count: int, measured_s: float) -> int:
+def _measure(folder: Path, url: str, count: int, measured_s: float, interval_s: float) -> int:
     ledger = Ledger(url)
     watch, samples = WatchStreams(ledger.database), WatchSamples(ledger.database)
     hosts = [sys.executable, "-m", "tests.servers.clock_hosts", "--folder", str(folder), "--count", str(count)]
@@ -55,7 +57,12 @@ def _measure(folder: Path, url: str, count: int, measured_s: float) -> int:
             time.sleep(10)
             idle_mb = _read_own_mb(worker.pid)
             begun = time.monotonic()
-            watch.add([NewStream(stream=name, source=source, limits={}) for name, source in sources.items()])
+            watch.add(
+                [
+                    NewStream(stream=name, source=source, limits={}, interval_s=interval_s)
+                    for name, source in sources.items()
+                ]
+            )
             while sum(line.owner is not None for line in watch.list_streams()) < count:
                 if time.monotonic() - begun > _READY_WITHIN_S:
                     raise SystemExit("the worker did not take its streams")
@@ -65,7 +72,7 @@ def _measure(folder: Path, url: str, count: int, measured_s: float) -> int:
             full_mb, cpu_s, at = _read_own_mb(worker.pid), _read_cpu_s(worker.pid), time.monotonic()
             time.sleep(measured_s)
             after_mb, cores = _read_own_mb(worker.pid), (_read_cpu_s(worker.pid) - cpu_s) / (time.monotonic() - at)
-            first_tick = round(time.time()) - round(measured_s)
+            first_tick = round((time.time() - measured_s) / interval_s)
             resident_mb = _read_mb(worker.pid, "Rss:")
         finally:
             worker.terminate()
@@ -73,7 +80,11 @@ def _measure(folder: Path, url: str, count: int, measured_s: float) -> int:
             servers.kill()
             stop.set()
             leading.join()
-    stored = [reading.tick for name in sources for reading in samples.read(name, first_tick, 2**60, interval_ns=10**9)]
+    stored = [
+        reading.tick
+        for name in sources
+        for reading in samples.read(name, first_tick, 2**60, interval_ns=to_interval_ns(interval_s))
+    ]
     ended = max(stored, default=first_tick)
     missed = 1 - sum(tick <= ended - 5 for tick in stored) / max(1, count * (ended - 5 - first_tick + 1))
     each_kb = (full_mb - idle_mb) * 1024 / count
@@ -90,7 +101,7 @@ def _measure(folder: Path, url: str, count: int, measured_s: float) -> int:
         ),
         ("growth, MB an hour", f"{growth_mb:.1f}", f"{GROWTH_MB_AN_HOUR:g}", growth_mb <= GROWTH_MB_AN_HOUR),
         ("processor, cores", f"{cores:.2f}", f"{CORES:g}", cores <= CORES),
-        ("processor time of a tick, us", f"{cores * 1e6 / count:.0f}", "", True),
+        ("processor time of a stream in a second, us", f"{cores * 1e6 / count:.0f}", "", True),
         ("all streams taken after, s", f"{taken_s:.1f}", "", True),
         ("ticks that are missing, %", f"{100 * missed:.2f}", "", True),
     ]
