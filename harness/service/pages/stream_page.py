@@ -24,7 +24,7 @@ from harness.store.watch_samples import WatchSamples
 from harness.watch.grid import to_interval_ns
 from harness.watch.service_level import DAY_S
 from harness.watch.stream_text import MARKS, describe_figures, describe_level, describe_quality
-from harness.watch.stream_view import MinuteView, StreamView, find_stream, read_view, read_watched_interval
+from harness.watch.stream_view import MINUTE_S, MinuteView, StreamView, find_stream, read_view, read_watched_interval
 
 router = APIRouter(include_in_schema=False)
 
@@ -36,7 +36,10 @@ Seconds = Annotated[float | None, Query(ge=0, le=DAY_S, allow_inf_nan=False)]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HourRow:
-    """An hour: its begin, runs of minutes of one state as marks with their class, and its greatest values in ns."""
+    """An hour, or a part of it: its begin, runs of minutes of one state as marks with their class, its greatest values.
+
+    Times and values in ns.
+    """
 
     begin_ns: int
     runs: Sequence[tuple[str, str, StreamState]]
@@ -63,7 +66,7 @@ def show_stream(stream: str, request: Request, viewer: PageViewer, context: Cont
         day=shown_day,
         before=units.utc_moment(begin_ns - day_ns).date().isoformat(),
         following=units.utc_moment(begin_ns + day_ns).date().isoformat() if begin_ns + day_ns <= view.at_ns else None,
-        hours=[*_list_hours(view.minutes)],
+        hours=[*_list_hours(view.minutes, first=(view.watched_from_s - view.begin_s) // MINUTE_S)],
         figures=[*describe_figures(view.word.latest)],
         level=describe_level(view.level),
         month=None if view.month is None else describe_level(view.month),
@@ -75,9 +78,11 @@ def show_stream(stream: str, request: Request, viewer: PageViewer, context: Cont
     )
 
 
-def _list_hours(minutes: Sequence[MinuteView]) -> Iterator[HourRow]:
-    for start in range(0, len(minutes), 60):
-        hour = minutes[start : start + 60]
+def _list_hours(minutes: Sequence[MinuteView], *, first: int) -> Iterator[HourRow]:
+    """Sum up the minutes of each hour, from the `first` of them on: the stream was not there before."""
+    begins = [first, *range((first // 60 + 1) * 60, len(minutes), 60)]
+    for start in begins:
+        hour = minutes[start : (start // 60 + 1) * 60]
         runs: list[tuple[str, str, StreamState]] = []
         for minute in hour:
             if runs and runs[-1][2] is minute.state:

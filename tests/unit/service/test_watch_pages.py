@@ -178,6 +178,11 @@ def test_plot_of_a_day_begins_with_the_stream_where_that_was_added_in_it(
     assert (told["first_s"], begin_s % 60, day_s <= begin_s <= now_s) == (0, 0, True)
     assert told["length_s"] <= 1200, "it has samples of a quarter of an hour"
     assert next(place for place, value in enumerate(host["offset"][0]) if value is not None) * told["column_s"] <= 60
+    hours = client.get("/watch/streams/web-1").text.partition("Hour by hour")[2].partition('id="changes"')[0]
+    rows = re.findall(r'datetime="[^"]*T(\d\d:\d\d):00Z".*?<td class="n">(\d+) of (\d+)</td>', hours)
+    assert rows[0][0] == units.utc_moment(begin_s * 10**9).strftime("%H:%M")
+    assert len(rows) <= 2
+    assert 0 <= sum(int(row[2]) - int(row[1]) for row in rows) <= 120, "no minute before it was watched counts"
     added = partial(replace, find_stream(database, "web-3"))
     noon_ns = (day_s - 86400 + 43200) * 10**9
     for earliest_tick, from_s in ((None, 43200), (day_s - 86400 + 3661, 3660), (day_s - 86400 + 50000, 43200)):
