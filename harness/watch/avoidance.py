@@ -7,7 +7,6 @@ stream once the host answers it. Where most stay with their owner all the same, 
 suspected again afterwards is left out for twice as long; one that was left out in vain not before as long has passed.
 """
 
-import math
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -117,13 +116,14 @@ class AvoidanceDuty:
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._incidents, self._states = WatchIncidents(database), WatchStates(database)
-        self._found, self._now, self._epoch = found, now, math.nan
+        self._found, self._now = found, now
+        self._leadership: int | None = None
         self.avoided = AvoidedWorkers()
 
     def do(self, leadership: int) -> Sequence[LogEntry]:
         """Look at all workers; what an earlier leadership of this process found is forgotten."""
-        if leadership != self._epoch:
-            self._epoch, self.avoided = leadership, AvoidedWorkers()
+        if leadership != self._leadership:
+            self._leadership, self.avoided = leadership, AvoidedWorkers()
         unreached = self._find_unreached()
         waiting = {
             each.worker: {*each.streams}
