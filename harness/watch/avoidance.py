@@ -74,7 +74,8 @@ class AvoidedWorkers:
         length_s = AVOIDED_S if known is None else min(2 * known.length_s, LONGEST_S)
         self._avoided[name] = _Avoided(frozenset(streams), at_s, length_s)
         return _tell(
-            name, f"does not reach {name_streams(sorted(streams))}: others are to have its streams for {length_s:.0f} s"
+            name,
+            f"does not reach {name_streams(sorted(streams))}: for {length_s:.0f} s it gets none where others can carry all",
         )
 
     def _go_on(

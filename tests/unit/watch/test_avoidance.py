@@ -1,5 +1,6 @@
 """A worker that does not reach its hosts loses its streams to others that do, and none to those that do not either."""
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -30,7 +31,7 @@ def test_a_worker_is_left_out_for_a_while_and_for_twice_as_long_the_next_time() 
     avoided = AvoidedWorkers()
     (told,) = avoided.update(0.0, SUSPECTED, OF_W1)
     assert told.sentence == (
-        "worker w1 does not reach 4 streams (s0, s1, s2, ...): others are to have its streams for 300 s"
+        "worker w1 does not reach 4 streams (s0, s1, s2, ...): for 300 s it gets none where others can carry all"
     )
     assert avoided.names == {"w1"}
     assert avoided.update(TRIED_S, {}, OF_W2) == []
@@ -39,13 +40,13 @@ def test_a_worker_is_left_out_for_a_while_and_for_twice_as_long_the_next_time() 
     assert told.sentence == "worker w1 gets streams again, and takes those whose hosts answer it"
     assert avoided.names == set()
     (told,) = avoided.update(AVOIDED_S + 40, SUSPECTED, OF_W2)
-    assert told.sentence.endswith("for 600 s")
+    assert "for 600 s" in told.sentence
     at_s = AVOIDED_S + 40
     for _ in range(5):
         at_s += LONGEST_S
         avoided.update(at_s, {}, OF_W2)
         (told,) = avoided.update(at_s, SUSPECTED, OF_W2)
-    assert told.sentence.endswith(f"for {LONGEST_S:.0f} s")
+    assert f"for {LONGEST_S:.0f} s" in told.sentence
 
 
 def test_where_no_other_reaches_the_hosts_either_all_stays() -> None:
@@ -58,7 +59,7 @@ def test_where_no_other_reaches_the_hosts_either_all_stays() -> None:
     assert avoided.update(AVOIDED_S - 1, SUSPECTED, OF_W1) == []
     more = {"w1": [*STREAMS, "s4"]}
     (told,) = avoided.update(AVOIDED_S - 1, more, {**OF_W1, "s4": "w1"})
-    assert told.sentence.endswith("for 600 s"), "another host: it may be the worker after all"
+    assert "for 600 s" in told.sentence, "another host: it may be the worker after all"
 
 
 def test_what_was_in_vain_is_tried_again_seldom() -> None:
@@ -75,7 +76,7 @@ def test_a_fault_that_is_over_for_long_is_forgotten() -> None:
     avoided.update(AVOIDED_S, {}, OF_W2)
     avoided.update(AVOIDED_S + LONGEST_S, {}, OF_W2)
     (told,) = avoided.update(AVOIDED_S + LONGEST_S + 1, SUSPECTED, OF_W1)
-    assert told.sentence.endswith("for 300 s")
+    assert "for 300 s" in told.sentence
 
 
 @dataclass
@@ -173,7 +174,7 @@ def test_the_streams_of_a_worker_that_is_cut_off_from_its_hosts_go_to_others(wat
     for _ in range(4):
         watch.step()
     assert len(watch.owned("w2")) == 8, "a worker that is still cut off takes nothing"
-    assert [sentence.rpartition(" for ")[2] for sentence in watch.told()[::2]] == ["300 s", "600 s"]
+    assert [re.findall(r"for (\d+) s", sentence) for sentence in watch.told()[::2]] == [["300"], ["600"]]
     watch.at_s, watch.cut_off = 3 * AVOIDED_S, set()
     for _ in range(4):
         watch.step()
