@@ -156,7 +156,7 @@ def measure_first_contact(folder: Path) -> tuple[float, float]:
     def serve() -> "subprocess.Popen[bytes]":
         time.sleep(2)
         server = subprocess.Popen(argv, stderr=subprocess.DEVNULL)
-        while not ssh.greets_as_ssh(host, folder):
+        while not ssh.greets_as_ssh(host):
             time.sleep(0.005)
         greeted.append(time.monotonic())
         return server

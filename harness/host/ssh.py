@@ -16,8 +16,8 @@ from harness.untrusted import names
 from harness.untrusted.input_checks import shorten_value
 
 CONNECT_TIMEOUT_S = 10
-_PROBE_S = 0.5
-_PROBE_PAUSE_S = 0.1
+_PROBE_S, _LONGEST_PROBE_S, _PROBE_PART = 0.5, 10.0, 0.1
+PROBE_PAUSE_S, _REFUSED_PAUSE_S = 0.1, 5.0
 FAILED = 255
 """The exit status of ssh(1) when it could not connect, or lost the connection."""
 
@@ -116,12 +116,14 @@ def wait_for_login(
 ) -> Reach:
     """Log in and run `true`, up to `tries` times with doubling pauses. A wrong host key is not retried.
 
-    A host that may still boot first gets `machine.boots_within_s`. With `control`, later commands reuse the connection.
+    A host that may still boot first gets `machine.boots_within_s`; within that time a connection that its server ends
+    before a login is no try. With `control`, later commands reuse the connection.
     """
+    boots_until = time.monotonic() + machine.boots_within_s
     if machine.boots_within_s:
         _wait_for_boot(machine, known_hosts, progress, sleep)
-    pause_s, message = first_backoff_s, ""
-    for number in range(1, tries + 1):
+    pause_s, message, number = first_backoff_s, "", 1
+    while True:
         try:
             argv = build_command(machine, known_hosts, "true", control=control)
             completed = proc.run(argv, timeout_s=CONNECT_TIMEOUT_S + 20, check=False)
@@ -132,13 +134,18 @@ def wait_for_login(
                 return Reach(
                     reached=False, tries=number, detail="the host answered with a key that is not the pinned one"
                 )
+            if _is_ended_by_server(completed.stderr) and time.monotonic() < boots_until:
+                progress(f"its SSH server takes no connection yet: {message}")
+                sleep(_REFUSED_PAUSE_S)
+                continue
         except CommandError as error:
             message = error.message
-        if number < tries:
-            progress(f"SSH try {number} of {tries}: {message}; next in {pause_s:g} s")
-            sleep(pause_s)
-            pause_s *= 2
-    return Reach(reached=False, tries=tries, detail=message)
+        if number >= tries:
+            return Reach(reached=False, tries=tries, detail=message)
+        progress(f"SSH try {number} of {tries}: {message}; next in {pause_s:g} s")
+        sleep(pause_s)
+        pause_s *= 2
+        number += 1
 
 
 def find_cause(stderr: str) -> str:
@@ -151,20 +158,35 @@ def _wait_for_boot(
     machine: Machine, known_hosts: Path, progress: Callable[[str], None], sleep: Callable[[float], None]
 ) -> None:
     """Wait until the host's SSH server answers, or until its time to boot has passed."""
-    give_up_at = time.monotonic() + machine.boots_within_s
-    answers = greets_as_ssh if not machine.ssh_options else _reachable_by_ssh
-    while not answers(machine, known_hosts) and time.monotonic() < give_up_at:
+    begun = time.monotonic()
+    while time.monotonic() - begun < machine.boots_within_s:
+        if machine.ssh_options:
+            answers = _reachable_by_ssh(machine, known_hosts)
+        else:
+            answers = greets_as_ssh(machine, within_s=choose_patience_s(time.monotonic() - begun))
+        if answers:
+            return
         progress("waiting for its SSH server")
-        sleep(_PROBE_PAUSE_S)
+        sleep(PROBE_PAUSE_S)
 
 
-def greets_as_ssh(machine: Machine, _known_hosts: Path) -> bool:
-    """Whether the server sends the greeting of RFC 4253, section 4.2 within _PROBE_S.
+def choose_patience_s(waited_s: float) -> float:
+    """Choose how long a server may take to greet after so long: a part of that, from half a second to ten.
+
+    OpenSSH from 9.8 on counts each connection that ends without a login as a second of penalty, and refuses a client
+    that has 15 of them (PerSourcePenalties in sshd_config(5)): asked each half second, a slow host would lock us out.
+    """
+    return min(max(_PROBE_S, waited_s * _PROBE_PART), _LONGEST_PROBE_S)
+
+
+def greets_as_ssh(machine: Machine, *, within_s: float = _PROBE_S) -> bool:
+    """Whether the server sends the greeting of RFC 4253, section 4.2 within a time, s.
 
     Each probe is a new connection: TCP repeats a packet that a host without network dropped only after 1, 3 and 7 s.
     """
     try:
         with socket.create_connection((machine.address, machine.port), timeout=_PROBE_S) as connection:
+            connection.settimeout(within_s)
             return connection.recv(4) == b"SSH-"
     except OSError:
         return False
@@ -181,3 +203,8 @@ def _reachable_by_ssh(machine: Machine, known_hosts: Path) -> bool:
 
 _REFUSALS_OF_SERVER = ("Host key verification failed", "Permission denied (")
 """What ssh says where a server answered, and no login followed."""
+
+
+def _is_ended_by_server(stderr: str) -> bool:
+    """Whether the server ended the connection instead of a greeting, as by a penalty, or as long as a guest boots."""
+    return "kex_exchange_identification" in stderr and not any(words in stderr for words in _REFUSALS_OF_SERVER)

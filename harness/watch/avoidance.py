@@ -73,10 +73,8 @@ class AvoidedWorkers:
     def _begin(self, name: str, at_s: float, streams: Collection[str], known: _Avoided | None) -> LogEntry:
         length_s = AVOIDED_S if known is None else min(2 * known.length_s, LONGEST_S)
         self._avoided[name] = _Avoided(frozenset(streams), at_s, length_s)
-        return _tell(
-            name,
-            f"does not reach {name_streams(sorted(streams))}: for {length_s:.0f} s it gets none where others can carry all",
-        )
+        told = f"does not reach {name_streams(sorted(streams))}"
+        return _tell(name, f"{told}: for {length_s:.0f} s it gets none where others can carry all")
 
     def _go_on(
         self,

@@ -5,6 +5,7 @@ import socket
 import subprocess
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,12 @@ def test_it_tries_as_often_as_told_with_doubling_pauses(silent_machine: Machine,
     assert len(news) == 3
 
 
+def read(client: socket.socket) -> None:
+    """Read the greeting of a client, which may be gone."""
+    with suppress(ConnectionError):
+        client.recv(100)
+
+
 def test_a_host_that_boots_is_tried_once_it_answers(silent_machine: Machine, tmp_path: Path) -> None:
     """By one who greets as an SSH server does, from the third question on."""
     booting = dataclasses.replace(silent_machine, boots_within_s=30.0)
@@ -41,6 +48,7 @@ def test_a_host_that_boots_is_tried_once_it_answers(silent_machine: Machine, tmp
             there, _ = server.accept()
             greeted.append(time.monotonic())
             there.sendall(b"SSH-2.0-nobody\r\n")
+            read(there)
             there.close()
 
     with socket.socket() as server:
@@ -55,6 +63,46 @@ def test_a_host_that_boots_is_tried_once_it_answers(silent_machine: Machine, tmp
         found = ssh.wait_for_login(booting, known, tries=1, first_backoff_s=9, progress=news.append, sleep=sleep)
     assert news == ["waiting for its SSH server"] * 3
     assert (found.reached, found.tries, len(greeted)) == (False, 1, 2), "asked by the probe and by ssh"
+
+
+def test_a_connection_that_a_booting_host_ends_before_a_login_is_no_try(
+    silent_machine: Machine, tmp_path: Path
+) -> None:
+    booting = dataclasses.replace(silent_machine, boots_within_s=60.0)
+    news: list[str] = []
+    pauses: list[float] = []
+
+    def serve(server: socket.socket) -> None:
+        for said in (b"SSH-2.0-nobody\r\n", b"Not allowed at this time\r\n", b"", b"SSH-2.0-nobody\r\n"):
+            there, _ = server.accept()
+            there.sendall(said)
+            if said.startswith(b"SSH"):
+                read(there)
+            there.close()
+
+    with socket.socket() as server:
+        server.bind((booting.address, booting.port))
+        server.listen()
+        threading.Thread(target=serve, args=(server,), daemon=True).start()
+        known = ssh.write_known_hosts(booting, tmp_path)
+        found = ssh.wait_for_login(
+            booting, known, tries=1, first_backoff_s=9, progress=news.append, sleep=pauses.append
+        )
+    assert pauses == [5.0, 5.0]
+    assert all(sentence.startswith("its SSH server takes no connection yet: ") for sentence in news)
+    assert (found.reached, found.tries) == (False, 1)
+
+
+@pytest.mark.parametrize("greets_after_s", [0.6, 1.5, 4.0, 9.0])
+def test_waiting_for_a_slow_server_brings_no_penalty_that_locks_us_out(greets_after_s: float) -> None:
+    """By the rule of OpenSSH 9.8: each connection without a login adds a second, which passes; 15 are too many."""
+    now_s = penalty_until_s = 0.0
+    while (patience_s := ssh.choose_patience_s(now_s)) < greets_after_s:
+        now_s += patience_s
+        penalty_until_s = max(penalty_until_s, now_s) + 1.0
+        assert penalty_until_s - now_s < 15
+        now_s += ssh.PROBE_PAUSE_S
+    assert now_s <= 12 * greets_after_s
 
 
 def test_a_host_that_does_not_boot_gets_its_tries_in_the_end(silent_machine: Machine, tmp_path: Path) -> None:
