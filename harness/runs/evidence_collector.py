@@ -102,12 +102,18 @@ class EvidenceCollector:
         return facts
 
     def collect_facts(self, target: Target, name: str, task: str) -> Facts | None:
-        """Run collect.py on the host without Ansible. None where it fails; the evidence then has the reason."""
+        """Run collect.py on the host without Ansible. None where it fails; the evidence then has the reason.
+
+        It is run once more where nothing came and ssh called that success: seen once, on a host that was well.
+        """
         script = (self._context.settings.assets_dir / "roles/clock_facts/files/collect.py").read_text()
         servers = role_variables(target.machine).get("clock_facts_ntp_servers", ())
         argv = target.as_root("python3", "-", *(f"--ntp={server}" for server in servers))
         try:
-            collected = proc.run(argv, stdin=script, timeout_s=COLLECT_DEADLINE_S, most_out=_MOST_COLLECTED).stdout
+            for _ in range(2):
+                collected = proc.run(argv, stdin=script, timeout_s=COLLECT_DEADLINE_S, most_out=_MOST_COLLECTED).stdout
+                if collected.strip():
+                    break
         except CommandError as error:
             message = f"{task} failed: {error.message}"
             if error.status in (None, ssh.FAILED):

@@ -89,6 +89,7 @@ class Trial:
 
         for number, item in enumerate(session.items):
             reached.clear()
+            _clear_caches()
             start = time.process_time()
             sys.settrace(note_call)
             try:
@@ -136,6 +137,7 @@ class Trial:
             names = install(mutant)
         except Exception:
             os._exit(_KILLED if mutant.function is None else _BROKEN)  # an import that fails is noticed
+        _clear_caches()
         try:
             numbers = self._choose(mutant, names)
             for number in numbers:
@@ -153,6 +155,16 @@ class Trial:
         chosen = set[int]().union(*(self._tests[line] for line in lines))
         chosen |= {number for number, used in self._names.items() if names & used}
         return sorted(chosen, key=lambda number: self._seconds[number])
+
+
+def _clear_caches() -> None:
+    """Forget what functions of the product have kept: an answer of before would hide the change, and who reaches it."""
+    for name, module in [*sys.modules.items()]:
+        if name == "harness" or name.startswith("harness."):
+            for value in [*vars(module).values()]:
+                clear = getattr(value, "cache_clear", None)
+                if callable(clear):
+                    clear()
 
 
 def _qualified_names(module: types.ModuleType) -> Iterator[str]:

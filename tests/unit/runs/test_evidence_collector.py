@@ -11,6 +11,7 @@ from harness.host import sampling
 from harness.host.playbooks import PlayOutcome, PlayResult
 from harness.model import Reason, Token
 from harness.probes.samples import SampleReader
+from harness.runs import evidence_collector
 from harness.runs.evidence_collector import EXPLAINING_TASKS, EvidenceCollector, describe_failure
 from harness.runs.release_failures import ReleaseFailures
 from harness.store import parsed_samples
@@ -65,6 +66,26 @@ def test_any_other_failure_is_told_as_it_is(outcome: PlayOutcome) -> None:
 def test_the_tasks_that_explain_are_in_the_playbooks() -> None:
     texts = [path.read_text() for folder in ("roles", "playbooks") for path in (ROOT / folder).rglob("*.yml")]
     assert [task for task in EXPLAINING_TASKS if not any(f"- name: {task}\n" in text for text in texts)] == []
+
+
+# --- facts ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("empty_answers", [0, 1, 2])
+def test_a_look_at_the_host_that_brought_nothing_is_made_once_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, empty_answers: int
+) -> None:
+    asked, facts = tmp_path / "asked", ROOT / "tests/data/lab/drifting/facts.json"
+    command = f"cat >/dev/null; echo x >>{asked}; [ $(wc -l <{asked}) -le {empty_answers} ] || cat {facts}"
+    monkeypatch.setattr(evidence_collector, "role_variables", lambda _machine: {})
+    settings = SimpleNamespace(assets_dir=ROOT)
+    context: Any = SimpleNamespace(folder=EvidenceFolder(tmp_path / "kept"), settings=settings)
+    collector = EvidenceCollector(Token(run="k3f9", host="a"), context, SimpleNamespace(pause=None))  # type: ignore[arg-type]
+    target: Any = SimpleNamespace(machine=None, as_root=lambda *_argv: ["sh", "-c", command])
+    found = collector.collect_facts(target, "facts-final.json", "the closing look at the host")
+    assert found is not None
+    assert (found.competitors is None) == (empty_answers == 2), "what was not seen is not observed"
+    assert len(asked.read_text().split()) == min(empty_answers + 1, 2)
 
 
 # --- samples ----------------------------------------------------------------------------------------------------------
