@@ -23,7 +23,7 @@ from harness.store.watch_database import open_watch_database
 from harness.store.watch_streams import LEASE_S, NewStream, WatchStreams
 from harness.watch.recovery import StormLimits
 from tests.servers import postgresql
-from tests.servers.star_network import StarNetwork, star_network
+from tests.servers.star_network import MachineLacksError, StarNetwork, star_network
 
 ROOT = Path(__file__).parents[2]
 SLEEPS = """import threading, time
@@ -129,7 +129,7 @@ class Fleet:
     def _make_server(self, folder: Path) -> postgresql.Server:
         programs = postgresql.find_programs()
         if programs is None:
-            raise OSError("PostgreSQL's server is not installed on this machine")
+            raise MachineLacksError("PostgreSQL's server is not installed on this machine")
         folder.mkdir()
         folder.chmod(0o755)
         server = postgresql.Server(programs, folder)
@@ -257,7 +257,7 @@ def _end_processes(processes: Sequence[subprocess.Popen[str]]) -> None:
 def public_folder() -> Iterator[Path]:
     """A folder that the servers' user may read, with a small file system of its own in it for their data.
 
-    Raises OSError without the right to mount.
+    Raises MachineLacksError without the right to mount.
     """
     folder = Path(tempfile.mkdtemp(prefix="ptp-watch-"))
     folder.chmod(0o755)
@@ -266,7 +266,7 @@ def public_folder() -> Iterator[Path]:
         options = f"size={DISK_MIB}m,mode=0755"
         mount = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder / DISK)]
         if subprocess.run(mount, capture_output=True, check=False).returncode:
-            raise OSError("needs the right to mount a file system")
+            raise MachineLacksError("needs the right to mount a file system")
         try:
             yield folder
         finally:
@@ -277,7 +277,7 @@ def public_folder() -> Iterator[Path]:
 
 @contextmanager
 def make_fleet(folder: Path, *, workers: int, streams: int) -> Iterator[Fleet]:
-    """Make a watch that runs, and serves all its streams. Raises OSError where this machine lacks something for it."""
+    """Make a watch that runs, and serves all its streams. Raises MachineLacksError."""
     names = [*(f"w{number}" for number in range(workers)), *LEADERS]
     with ExitStack() as stack:
         public = stack.enter_context(public_folder())

@@ -75,18 +75,22 @@ class StarNetwork:
         subprocess.run([*self.enter(name), self._ip, *words], check=True, capture_output=True)
 
 
+class MachineLacksError(Exception):
+    """This machine lacks a program or a right that a test needs: the test is skipped with this reason."""
+
+
 @contextmanager
 def star_network(names: Sequence[str], addresses: Mapping[str, int]) -> Iterator[StarNetwork]:
-    """Make a star; `addresses`: by centre, how many it has. Raises OSError where this machine or user cannot."""
+    """Make a star; `addresses`: by centre, how many it has. Raises MachineLacksError."""
     ip = shutil.which("ip", path=_PATH)
     if ip is None or shutil.which("nsenter") is None:
-        raise OSError("needs iproute2's `ip` and `nsenter`")
+        raise MachineLacksError("needs iproute2's `ip` and `nsenter`")
     network = StarNetwork(ip, f"ptp-{os.getpid()}-", names, addresses)
     try:
         try:
             network.make()
         except subprocess.CalledProcessError as error:
-            raise OSError(f"needs the right to make network namespaces: {error.stderr!r}") from error
+            raise MachineLacksError(f"needs the right to make network namespaces: {error.stderr!r}") from error
         yield network
     finally:
         network.remove()

@@ -118,13 +118,7 @@ class Trial:
     def _wait(self, running: dict[int, Mutant]) -> None:
         child, status = os.wait()
         code = os.waitstatus_to_exitcode(status)
-        results = {
-            _ALIVE: Result.ALIVE,
-            _UNREACHED: Result.UNREACHED,
-            _BROKEN: Result.BROKEN,
-            -signal.SIGXCPU: Result.TIMEOUT,
-        }
-        self.report(running.pop(child), results.get(code, Result.KILLED))
+        self.report(running.pop(child), _RESULTS.get(code, Result.KILLED))
 
     def _try(self, session: pytest.Session, mutant: Mutant) -> None:
         """Be the process of one mutant; its exit code is the result."""
